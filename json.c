@@ -1,0 +1,429 @@
+/* json.c -- the two JSON objects of the chat protocol, RFC 8259.
+ *
+ * A scanner walks over the text once and checks all of the grammar.  It reads
+ * every byte through byte_at, which knows the end: there it sees -1, a
+ * character that no rule allows.  Each function for a rule is called at the
+ * rule's first byte, returns true behind its last one, or returns false with
+ * the place and the reason noted.
+ *
+ * Order: strings (7), numbers (6), values and nesting (3 to 5), keys, the
+ * chat message, writing. */
+
+#include "json.h"
+
+#include <string.h>
+
+struct scan {
+    const uint8_t *text;
+    size_t len;
+    size_t at;                  /* the next byte to look at */
+    const char *wanted;         /* set once, by the rule that failed */
+};
+
+static int byte_at(const struct scan *s, size_t i)
+{
+    return i < s->len ? s->text[i] : -1;
+}
+
+static bool fail(struct scan *s, const char *wanted)
+{
+    s->wanted = wanted;
+    return false;
+}
+
+static int skip_space(struct scan *s)
+{
+    int c = byte_at(s, s->at);
+    while (c == ' ' || c == '\t' || c == '\n' || c == '\r')
+        c = byte_at(s, ++s->at);
+    return c;
+}
+
+/* ---- Strings, RFC 8259 section 7 ------------------------------------------------- */
+
+/* Top bits are set if one of eight bytes does not stand for itself in a string:
+ * a quote, a backslash, or anything below the space.  With bit 1 flipped the
+ * quote, 0x22, becomes 0x20, and what was below 0x20 stays there, so that one
+ * comparison finds both: taking n from a byte below n borrows into its top bit.
+ * A byte that had it set before, one of UTF-8's, is left out by "& ~". */
+static uint64_t special(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = (word ^ ones * 2) - ones * 0x21;
+    uint64_t slash = (word ^ ones * '\\') - ones;
+    return (quote | slash) & ~word & ones * 0x80;
+}
+
+/* To the next special byte; two words at a time are twice as fast as one. */
+static void skip_plain(struct scan *s)
+{
+    uint64_t words[2];
+
+    for (; s->len - s->at >= 16; s->at += 16) {
+        memcpy(words, s->text + s->at, 16);
+        if ((special(words[0]) | special(words[1])) != 0)
+            break;
+    }
+    while (byte_at(s, s->at) >= ' ' && s->text[s->at] != '"' && s->text[s->at] != '\\')
+        s->at++;
+}
+
+static int hex_value(int c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static bool escape(struct scan *s)
+{
+    int c = byte_at(s, ++s->at);
+    if (c == 'u') {
+        for (int i = 0; i < 4; i++)
+            if (hex_value(byte_at(s, ++s->at)) < 0)
+                return fail(s, "four hex digits must follow \\\\u");
+    } else if (c < 0 || strchr("\"\\/bfnrt", c) == NULL || c == 0) {
+        return fail(s, "no such escape; a backslash itself is \\\\\\\\");
+    }
+    s->at++;
+    return true;
+}
+
+static bool string(struct scan *s)
+{
+    int c;
+    s->at++;
+    for (;;) {
+        skip_plain(s);
+        c = byte_at(s, s->at);
+        if (c == '"') {
+            s->at++;
+            return true;
+        }
+        if (c != '\\')
+            return fail(s, "control characters in a string are written as escapes");
+        if (!escape(s))
+            return false;
+    }
+}
+
+/* ---- Numbers, section 6 ------------------------------------------------------------ */
+
+static bool is_digit(int c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool some_digits(struct scan *s)
+{
+    if (!is_digit(byte_at(s, s->at)))
+        return fail(s, "a digit is missing here");
+    while (is_digit(byte_at(s, s->at)))
+        s->at++;
+    return true;
+}
+
+static bool number(struct scan *s)
+{
+    int c;
+    if (byte_at(s, s->at) == '-')
+        s->at++;
+    if (byte_at(s, s->at) == '0') {
+        if (is_digit(byte_at(s, ++s->at)))
+            return fail(s, "a number has no leading zero");
+    } else if (!some_digits(s)) {
+        return false;
+    }
+    if (byte_at(s, s->at) == '.') {
+        s->at++;
+        if (!some_digits(s))
+            return false;
+    }
+    c = byte_at(s, s->at);
+    if (c != 'e' && c != 'E')
+        return true;
+    c = byte_at(s, ++s->at);
+    if (c == '+' || c == '-')
+        s->at++;
+    return some_digits(s);
+}
+
+/* ---- Values, sections 3 to 5 -------------------------------------------------------- */
+
+static bool word(struct scan *s, const char *name)
+{
+    for (size_t i = 0; name[i] != '\0'; i++, s->at++)
+        if (byte_at(s, s->at) != name[i])
+            return fail(s, "the only words are true, false and null");
+    return true;
+}
+
+static bool scalar(struct scan *s)
+{
+    int c = byte_at(s, s->at);
+    switch (c) {
+    case '"': return string(s);
+    case 't': return word(s, "true");
+    case 'f': return word(s, "false");
+    case 'n': return word(s, "null");
+    default:
+        return c == '-' || is_digit(c) ? number(s) : fail(s, "a value is missing here");
+    }
+}
+
+/* A key and its colon; the key, quotes and all, is text[*from .. *to). */
+static bool key(struct scan *s, size_t *from, size_t *to)
+{
+    if (skip_space(s) != '"')
+        return fail(s, "a key in double quotes is missing here");
+    *from = s->at;
+    if (!string(s))
+        return false;
+    *to = s->at;
+    if (skip_space(s) != ':')
+        return fail(s, "a colon is missing behind the key");
+    s->at++;
+    return true;
+}
+
+/* The arrays and objects that are open: instead of a call for each level, a
+ * bit for each level, 1 for an object, the innermost lowest. */
+struct nest {
+    uint64_t objects;
+    int depth;
+};
+
+static bool open_level(struct scan *s, struct nest *n)
+{
+    /* The chat message is a level itself. */
+    if (n->depth >= JSON_DEPTH - 1)
+        return fail(s, "nested too deeply");
+    n->objects = n->objects << 1 | (byte_at(s, s->at) == '{');
+    n->depth++;
+    s->at++;
+    return true;
+}
+
+static bool in_object(const struct nest *n)
+{
+    return (n->objects & 1) != 0;
+}
+
+static bool close_level(struct scan *s, struct nest *n)
+{
+    if (skip_space(s) != (in_object(n) ? '}' : ']'))
+        return false;
+    n->objects >>= 1;
+    n->depth--;
+    s->at++;
+    return true;
+}
+
+static bool comma(struct scan *s, const struct nest *n)
+{
+    if (byte_at(s, s->at) != ',')
+        return fail(s, in_object(n) ? "a comma or } is missing here"
+                                    : "a comma or ] is missing here");
+    s->at++;
+    return true;
+}
+
+static bool value(struct scan *s)
+{
+    struct nest n = { 0, 0 };
+    size_t from, to;
+    for (;;) {
+        int c = skip_space(s);
+        bool opened = c == '[' || c == '{';
+        if (opened ? !open_level(s, &n) : !scalar(s))
+            return false;
+        if (!opened || close_level(s, &n)) {        /* a value ends here */
+            while (n.depth > 0 && close_level(s, &n))
+                ;
+            if (n.depth == 0)
+                return true;
+            if (!comma(s, &n))
+                return false;
+        }
+        if (in_object(&n) && !key(s, &from, &to))
+            return false;
+    }
+}
+
+/* ---- Keys, section 8.3: equal are those that unescape to the same characters -------- */
+
+/* The character at text[*i] of a checked string, its escape undone; beyond
+ * ASCII just some value that no name of ours holds. */
+static int unescaped(const struct scan *s, size_t *i)
+{
+    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    int c = byte_at(s, (*i)++);
+    if (c != '\\')
+        return c;
+    c = byte_at(s, (*i)++);
+    if (c == 'u') {
+        int code = 0;
+        for (int k = 0; k < 4; k++)
+            code = code * 16 + hex_value(byte_at(s, (*i)++));
+        return code;
+    }
+    for (int k = 0; names[k] != '\0'; k++)
+        if (names[k] == c)
+            return values[k];
+    return -1;
+}
+
+struct token {
+    size_t from, to;            /* text[from .. to); to is 0: not there */
+};
+
+static bool key_is(const struct scan *s, struct token k, const char *name)
+{
+    size_t i = k.from + 1;      /* the quotes aside */
+    size_t len = strlen(name);
+
+    if (k.to - 1 - i == len && memcmp(s->text + i, name, len) == 0)
+        return true;            /* nothing escaped, as nearly always */
+    for (; *name != '\0'; name++)
+        if (i >= k.to - 1 || unescaped(s, &i) != *name)
+            return false;
+    return i == k.to - 1;
+}
+
+/* ---- The chat message ------------------------------------------------------------- */
+
+/* The text's only object; its values for our two keys are noted, the last one
+ * where a key comes twice. */
+static bool object(struct scan *s, struct token *id, struct token *message)
+{
+    const struct nest inside = { 1, 1 };
+    if (skip_space(s) != '{')
+        return fail(s, "a message looks like {\\\"recipient_id\\\":2,\\\"message\\\":\\\"hi\\\"}");
+    s->at++;
+    if (skip_space(s) == '}') {
+        s->at++;
+        return true;
+    }
+    for (;;) {
+        struct token k, v;
+        if (!key(s, &k.from, &k.to))
+            return false;
+        skip_space(s);
+        v.from = s->at;
+        if (!value(s))
+            return false;
+        v.to = s->at;
+        if (key_is(s, k, "recipient_id"))
+            *id = v;
+        else if (key_is(s, k, "message"))
+            *message = v;
+        if (skip_space(s) == '}') {
+            s->at++;
+            return true;
+        }
+        if (!comma(s, &inside))
+            return false;
+    }
+}
+
+/* A number without fraction and exponent.  It is counted down from 0, since
+ * there is one more number below 0 than above. */
+static bool integer(struct scan *s, struct token t, int64_t *out)
+{
+    bool negative = byte_at(s, t.from) == '-';
+    int64_t n = 0;
+    for (s->at = t.from + negative; s->at < t.to; s->at++)
+        if (!is_digit(byte_at(s, s->at))) {
+            s->at = t.from;
+            return fail(s, "recipient_id must be an integer");
+        }
+    s->at = t.from;
+    for (size_t i = t.from + negative; i < t.to; i++) {
+        int digit = byte_at(s, i) - '0';
+        if (n < (INT64_MIN + digit) / 10)
+            return fail(s, "recipient_id must fit in 64 bits");
+        n = n * 10 - digit;
+    }
+    if (!negative && n == INT64_MIN)
+        return fail(s, "recipient_id must fit in 64 bits");
+    *out = negative ? n : -n;
+    return true;
+}
+
+static bool fields(struct scan *s, struct token id, struct token message,
+                   struct json_message *m)
+{
+    s->at--;                    /* the } is where they are missing */
+    if (id.to == 0)
+        return fail(s, "recipient_id is missing");
+    if (message.to == 0)
+        return fail(s, "message is missing");
+    if (!integer(s, id, &m->recipient_id))
+        return false;
+    s->at = message.from;
+    if (byte_at(s, message.from) != '"')
+        return fail(s, "message must be a string");
+    m->at = message.from;
+    m->len = message.to - message.from;
+    return true;
+}
+
+bool json_read(const uint8_t *text, size_t len, struct json_message *m)
+{
+    struct scan s = { text, len, 0, NULL };
+    struct token id = { 0, 0 }, message = { 0, 0 };
+    bool inside = skip_space(&s) == '{';
+    bool right = object(&s, &id, &message);
+    size_t end = s.at;
+
+    if (right && skip_space(&s) != -1)
+        right = fail(&s, "nothing may follow the object");
+    if (right) {
+        s.at = end;
+        right = fields(&s, id, message, m);
+    }
+    if (!right) {
+        m->byte = s.at + 1;
+        m->wanted = inside && s.at >= len ? NULL : s.wanted;
+    }
+    return right;
+}
+
+/* ---- Writing ------------------------------------------------------------------------ */
+
+static const char before_id[] = "{\"sender_id\":", before_message[] = ",\"message\":";
+
+static size_t digits_of(int64_t n)
+{
+    size_t count = 1;
+    while (n >= 10) {
+        n /= 10;
+        count++;
+    }
+    return count;
+}
+
+size_t json_size(int64_t sender_id, size_t len)
+{
+    return sizeof before_id - 1 + digits_of(sender_id) + sizeof before_message - 1 + len + 1;
+}
+
+size_t json_write(uint8_t *out, int64_t sender_id, const uint8_t *token, size_t len)
+{
+    size_t digits = digits_of(sender_id);
+    size_t n = sizeof before_id - 1;
+    memcpy(out, before_id, n);
+    for (size_t i = digits; i > 0; i--) {
+        out[n + i - 1] = (uint8_t)('0' + sender_id % 10);
+        sender_id /= 10;
+    }
+    n += digits;
+    memcpy(out + n, before_message, sizeof before_message - 1);
+    n += sizeof before_message - 1;
+    memcpy(out + n, token, len);
+    n += len;
+    out[n++] = '}';
+    return n;
+}

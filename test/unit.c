@@ -1,0 +1,732 @@
+/* unit.c -- tables for the four files that do no I/O: sha1.c, base64.c, json.c
+ * and ws.c.
+ *
+ *   unit [sha1|base64|json|request|frames|write]...     all, if none is named
+ *
+ * Prints what differs, a line each; exit status 1 if anything did.  What a
+ * function is to read lies in heap memory of exactly its size, so that a
+ * sanitizer sees a single byte read too many.  Input that may come in pieces
+ * is given whole and byte by byte, and has to mean the same. */
+
+#include "../json.h"
+#include "../ws.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BYTES(literal) literal, sizeof literal - 1
+#define COUNT(array) (sizeof array / sizeof *array)
+
+static int checked, failed;
+
+static void check(bool right, const char *format, ...)
+{
+    va_list args;
+
+    checked++;
+    if (right)
+        return;
+    failed++;
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+static uint8_t *heap_copy(const void *bytes, size_t len)
+{
+    uint8_t *copy = malloc(len > 0 ? len : 1);
+
+    if (copy == NULL)
+        exit(2);
+    if (len == 0)               /* so that not even the first byte may be read */
+        return realloc(copy, 1);
+    return memcpy(copy, bytes, len);
+}
+
+static const char *hex(const uint8_t *bytes, size_t len)
+{
+    static char text[2 * 64 + 1];
+
+    for (size_t i = 0; i < len && i < 64; i++)
+        sprintf(text + 2 * i, "%02x", bytes[i]);
+    return text;
+}
+
+/* ---- sha1.c: RFC 3174 section 7.3, FIPS 180-2 appendix A ---- */
+
+static void check_sha1(const char *what, const uint8_t *data, size_t len, const char *want)
+{
+    uint8_t digest[SHA1_SIZE];
+
+    sha1(data, len, digest);
+    check(strcmp(hex(digest, SHA1_SIZE), want) == 0, "sha1 of %s: got %s, want %s", what,
+          hex(digest, SHA1_SIZE), want);
+}
+
+static void test_sha1(void)
+{
+    static const struct { const char *text; int times; const char *digest; } rows[] = {
+        { "abc", 1, "a9993e364706816aba3e25717850c26c9cd0d89d" },
+        { "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
+          "84983e441c3bd26ebaae4aa1f95129e5e54670f1" },
+        { "a", 1000000, "34aa973cd4c4daa4f61eeb2bdbad27316534016f" },
+        { "0123456701234567012345670123456701234567012345670123456701234567", 10,
+          "dea356a2cddd90c7a7ecedc5ebb563934f460452" },
+    };
+    uint8_t all[131 * SHA1_SIZE];
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        size_t one = strlen(rows[i].text), len = one * (size_t)rows[i].times;
+        uint8_t *data = malloc(len);
+        for (size_t at = 0; data != NULL && at < len; at += one)
+            memcpy(data + at, rows[i].text, one);
+        check_sha1(rows[i].text, data, len, rows[i].digest);
+        free(data);
+    }
+    /* Every length around one and two blocks: the digest of all their digests,
+     * in Python: h(b"".join(h(b"a" * n) for n in range(131))). */
+    for (size_t n = 0; n <= 130; n++) {
+        uint8_t *data = heap_copy("", 0);
+        data = realloc(data, n > 0 ? n : 1);
+        memset(data, 'a', n);
+        sha1(data, n, all + n * SHA1_SIZE);
+        free(data);
+    }
+    check_sha1("digests of 0 to 130 a", all, sizeof all, "60afa284c7b19b978fd27334fd33aa6e654cf3ff");
+}
+
+/* ---- base64.c: RFC 4648 section 10 ---- */
+
+static void test_base64(void)
+{
+    static const char *const rows[][2] = {
+        { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
+        { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" },
+        { "\xfb\xff\xbf\xff", "+/+//w==" },     /* the last two of the alphabet */
+    };
+    static const char *const malformed[] = {
+        "Z", "Zg", "Zg=", "Z===", "====", "Zg==Zg==", "Zm9v!mFy", "Zm 9", "Zm9-", "Zm9_", "=Zg=",
+    };
+    uint8_t data[64];
+    char text[64];
+    size_t size;
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint8_t *plain = heap_copy(rows[i][0], strlen(rows[i][0]));
+        base64_encode(plain, strlen(rows[i][0]), text);
+        check(strcmp(text, rows[i][1]) == 0, "base64 of %s: got %s", rows[i][0], text);
+        free(plain);
+        check(base64_decode(rows[i][1], strlen(rows[i][1]), data, sizeof data, &size)
+              && size == strlen(rows[i][0]) && memcmp(data, rows[i][0], size) == 0,
+              "decoding %s gives another text", rows[i][1]);
+    }
+    for (size_t i = 0; i < COUNT(malformed); i++)
+        check(!base64_decode(malformed[i], strlen(malformed[i]), data, sizeof data, &size),
+              "base64 %s is malformed, but was decoded", malformed[i]);
+    check(!base64_decode("Zm9v", 4, data, 2, &size), "decoded 3 bytes into 2");
+    check(base64_decode("Zm9v", 4, data, 3, &size) && size == 3, "3 bytes don't fit 3");
+    check(base64_decode("Zh==", 4, data, 1, &size) && size == 1 && data[0] == 'f',
+          "bits left over by padding: not ignored");
+}
+
+/* ---- json.c: RFC 8259 ---- */
+
+static const struct json_row {
+    const char *rule;
+    const char *text;
+    size_t len;
+    const char *want;           /* "id token", or "byte: words of the reason" */
+} json_rows[] = {
+    { "the article", BYTES("{\"recipient_id\":2,\"message\":\"Go Braves!\"}"), "2 \"Go Braves!\"" },
+    { "2 white space", BYTES(" \t\r\n{ \"recipient_id\" : 2 , \"message\" : \"a\" } \n"), "2 \"a\"" },
+    { "2 no other white space", BYTES("{\v\"recipient_id\":2,\"message\":\"a\"}"), "byte 2: a key" },
+    { "2 no byte order mark", BYTES("\xEF\xBB\xBF{\"recipient_id\":2,\"message\":\"a\"}"), "byte 1: a message" },
+    { "4 any order", BYTES("{\"message\":\"a\",\"recipient_id\":2}"), "2 \"a\"" },
+    { "4 others are ignored", BYTES("{\"x\":{\"message\":1},\"recipient_id\":2,\"message\":\"a\",\"y\":[]}"), "2 \"a\"" },
+    { "4 the last of equal keys", BYTES("{\"recipient_id\":1,\"message\":\"a\",\"message\":\"b\",\"recipient_id\":2}"), "2 \"b\"" },
+    { "4 even if the first is bad", BYTES("{\"recipient_id\":\"1\",\"recipient_id\":2,\"message\":\"b\"}"), "2 \"b\"" },
+    { "4 even if only the last is", BYTES("{\"recipient_id\":2,\"recipient_id\":null,\"message\":\"b\"}"), "byte 34: recipient_id must be an integer" },
+    { "4 a comma too many", BYTES("{\"recipient_id\":2,\"message\":\"a\",}"), "byte 33: a key" },
+    { "4 a comma missing", BYTES("{\"recipient_id\":2 \"message\":\"a\"}"), "byte 19: a comma or }" },
+    { "4 a colon missing", BYTES("{\"recipient_id\" 2}"), "byte 17: a colon" },
+    { "4 a key without quotes", BYTES("{recipient_id:2}"), "byte 2: a key" },
+    { "4 a value missing", BYTES("{\"recipient_id\":}"), "byte 17: a value" },
+    { "2 nothing behind", BYTES("{\"recipient_id\":2,\"message\":\"a\"}{}"), "byte 33: nothing may follow" },
+    { "2 not an object", BYTES("[]"), "byte 1: a message looks like" },
+    { "2 not an object", BYTES("\"recipient_id\""), "byte 1: a message looks like" },
+    { "ours: empty", BYTES(""), "byte 1: a message looks like" },
+    { "ours: blank", BYTES(" \n"), "byte 3: a message looks like" },
+    { "ours: both fields", BYTES("{}"), "byte 2: recipient_id is missing" },
+    { "ours: both fields", BYTES("{\"recipient_id\":2} "), "byte 18: message is missing" },
+    { "ours: a string", BYTES("{\"recipient_id\":2,\"message\":5}"), "byte 29: message must be a string" },
+    { "ours: a string", BYTES("{\"recipient_id\":2,\"message\":{}}"), "byte 29: message must be a string" },
+    { "ours: an integer", BYTES("{\"recipient_id\":\"2\",\"message\":\"a\"}"), "byte 17: recipient_id must be an integer" },
+    { "ours: an integer", BYTES("{\"recipient_id\":1.0,\"message\":\"a\"}"), "byte 17: recipient_id must be an integer" },
+    { "ours: an integer", BYTES("{\"recipient_id\":1e0,\"message\":\"a\"}"), "byte 17: recipient_id must be an integer" },
+    { "ours: an integer", BYTES("{\"recipient_id\":[2],\"message\":\"a\"}"), "byte 17: recipient_id must be an integer" },
+    { "ours: -0", BYTES("{\"recipient_id\":-0,\"message\":\"a\"}"), "0 \"a\"" },
+    { "ours: the largest", BYTES("{\"recipient_id\":9223372036854775807,\"message\":\"a\"}"), "9223372036854775807 \"a\"" },
+    { "ours: the smallest", BYTES("{\"recipient_id\":-9223372036854775808,\"message\":\"a\"}"), "-9223372036854775808 \"a\"" },
+    { "ours: too large", BYTES("{\"recipient_id\":9223372036854775808,\"message\":\"a\"}"), "byte 17: recipient_id must fit" },
+    { "ours: too small", BYTES("{\"recipient_id\":-9223372036854775809,\"message\":\"a\"}"), "byte 17: recipient_id must fit" },
+    { "ours: far too large", BYTES("{\"recipient_id\":123456789012345678901234567890,\"message\":\"a\"}"), "byte 17: recipient_id must fit" },
+    { "6 leading zero", BYTES("{\"recipient_id\":01,\"message\":\"a\"}"), "byte 18: a number has no" },
+    { "6 leading zero", BYTES("{\"a\":-00}"), "byte 8: a number has no" },
+    { "6 only a minus", BYTES("{\"a\":-}"), "byte 7: a digit" },
+    { "6 a plus", BYTES("{\"a\":+1}"), "byte 6: a value" },
+    { "6 no digit behind the point", BYTES("{\"a\":1.}"), "byte 8: a digit" },
+    { "6 no digit before the point", BYTES("{\"a\":.5}"), "byte 6: a value" },
+    { "6 an empty exponent", BYTES("{\"a\":1e+}"), "byte 9: a digit" },
+    { "6 numbers of all forms", BYTES("{\"a\":[0,-0.5e-10,1E5,12e+3,-1.25],\"recipient_id\":3,\"message\":\"\"}"), "3 \"\"" },
+    { "3 words", BYTES("{\"a\":[true,false,null],\"recipient_id\":3,\"message\":\"\"}"), "3 \"\"" },
+    { "3 a word cut", BYTES("{\"a\":tru}"), "byte 9: the only words" },
+    { "3 a word too long", BYTES("{\"a\":nulll}"), "byte 10: a comma or }" },
+    { "3 a word in capitals", BYTES("{\"a\":True}"), "byte 6: a value" },
+    { "5 empty ones", BYTES("{\"a\":[[],{},[{}]],\"recipient_id\":3,\"message\":\"\"}"), "3 \"\"" },
+    { "5 a bracket for a brace", BYTES("{\"a\":[1}"), "byte 8: a comma or ]" },
+    { "5 a brace for a bracket", BYTES("{\"a\":{\"b\":1]"), "byte 12: a comma or }" },
+    { "5 a comma too many", BYTES("{\"a\":[1,]}"), "byte 9: a value" },
+    { "5 only a comma", BYTES("{\"a\":[,1]}"), "byte 7: a value" },
+    { "7 the token is not touched", BYTES("{\"recipient_id\":2,\"message\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\xC3\xA9\x7F\"}"), "2 \"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\xC3\xA9\x7F\"" },
+    { "7 unpaired surrogates pass", BYTES("{\"recipient_id\":2,\"message\":\"\\ud800\\uDC00\\uDBFF\"}"), "2 \"\\ud800\\uDC00\\uDBFF\"" },
+    { "7 an unknown escape", BYTES("{\"a\":\"\\x41\"}"), "byte 8: no such escape" },
+    { "7 an escaped NUL byte", BYTES("{\"a\":\"\\\0\"}"), "byte 8: no such escape" },
+    { "7 three hex digits", BYTES("{\"a\":\"\\u12g4\"}"), "byte 11: four hex digits" },
+    { "7 a control character", BYTES("{\"a\":\"x\x1Fy\"}"), "byte 8: control characters" },
+    { "7 a NUL", BYTES("{\"a\":\"12345678\0\"}"), "byte 15: control characters" },
+    { "7 a line break", BYTES("{\"recipient_id\":2,\"message\":\"a\nb\"}"), "byte 31: control characters" },
+    { "7 eight at a time: a quote in each place", BYTES("{\"1\":\"\",\"2\":\"a\",\"3\":\"ab\",\"4\":\"abc\",\"5\":\"abcd\",\"6\":\"abcde\",\"7\":\"abcdef\",\"8\":\"abcdefg\",\"9\":\"abcdefgh\",\"recipient_id\":2,\"message\":\"abcdefghi\"}"), "2 \"abcdefghi\"" },
+    { "8.3 keys are equal unescaped", BYTES("{\"recipient\\u005Fid\":2,\"m\\u0065ss\\u0061ge\":\"a\"}"), "2 \"a\"" },
+    { "8.3 a key with a NUL is another", BYTES("{\"recipient_id\\u0000\":1,\"recipient_id\":2,\"message\":\"a\"}"), "2 \"a\"" },
+    { "8.3 a longer key is another", BYTES("{\"recipient_id2\":1,\"recipient_id\":2,\"messag\":\"b\",\"message\":\"a\"}"), "2 \"a\"" },
+    { "8.3 letter case counts", BYTES("{\"Recipient_id\":2,\"message\":\"a\"}"), "byte 32: recipient_id is missing" },
+};
+
+static void check_json(const char *rule, const char *text, size_t len, const char *want)
+{
+    uint8_t *copy = heap_copy(text, len);
+    struct json_message m;
+    char got[600];
+
+    if (json_read(copy, len, &m))
+        snprintf(got, sizeof got, "%" PRId64 " %.*s", m.recipient_id, (int)m.len,
+                 (const char *)copy + m.at);
+    else
+        snprintf(got, sizeof got, "byte %zu: %s", m.byte, m.wanted == NULL ? "ends" : m.wanted);
+    if (strncmp(want, "byte", 4) == 0)
+        check(strstr(got, want) == got, "%s: %.*s: got %s, want %s", rule, (int)len, text, got, want);
+    else
+        check(strcmp(got, want) == 0, "%s: %.*s: got %s, want %s", rule, (int)len, text, got, want);
+    free(copy);
+}
+
+/* No beginning of a right text is one itself, and all that is missing is more. */
+static void check_json_prefixes(const struct json_row *row)
+{
+    size_t whole = row->len;
+    char want[40];
+
+    while (whole > 0 && row->text[whole - 1] != '}')
+        whole--;
+    for (size_t len = strcspn(row->text, "{") + 1; len < whole; len++) {
+        sprintf(want, "byte %zu: ends", len + 1);
+        check_json(row->rule, row->text, len, want);
+    }
+}
+
+static void check_nesting(int depth, const char *want)
+{
+    char text[1000] = "{\"a\":";
+
+    for (int i = 1; i < depth; i++)
+        strcat(text, i % 2 ? "[" : "{\"k\":");
+    strcat(text, "0");
+    for (int i = depth - 1; i > 0; i--)
+        strcat(text, i % 2 ? "]" : "}");
+    strcat(text, ",\"recipient_id\":1,\"message\":\"m\"}");
+    check_json("ours: depth", text, strlen(text), want);
+}
+
+static void test_json(void)
+{
+    uint8_t out[200];
+
+    for (size_t i = 0; i < COUNT(json_rows); i++) {
+        check_json(json_rows[i].rule, json_rows[i].text, json_rows[i].len, json_rows[i].want);
+        if (strncmp(json_rows[i].want, "byte", 4) != 0)
+            check_json_prefixes(&json_rows[i]);
+    }
+    check_nesting(JSON_DEPTH, "1 \"m\"");
+    check_nesting(JSON_DEPTH + 1, "byte 193: nested too deeply");
+    for (int64_t id = 0; id >= 0; id = id > INT64_MAX / 10 ? -1 : id * 10 + 9) {
+        size_t n = json_write(out, id, (const uint8_t *)"\"hi\"", 4);
+        char want[100];
+        sprintf(want, "{\"sender_id\":%" PRId64 ",\"message\":\"hi\"}", id);
+        check(n == strlen(want) && memcmp(out, want, n) == 0, "json_write: %.*s", (int)n,
+              (char *)out);
+        check(json_size(id, 4) == n, "json_size(%" PRId64 ", 4)", id);
+    }
+    check(json_size(INT64_MAX, 7) == 7 + JSON_AROUND, "JSON_AROUND is not the most");
+}
+
+/* ---- ws.c: requests ---- */
+
+#define HOST "Host: localhost:8080\r\n"
+#define KEY "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define VERSION "Sec-WebSocket-Version: 13\r\n"
+#define UPGRADE "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+#define GET "GET / HTTP/1.1\r\n"
+#define END "\r\n"
+
+static const struct request_row {
+    const char *rule;
+    const char *text;
+    size_t len;
+    int status;
+    const char *reason;         /* words of it; "" for none */
+} request_rows[] = {
+    { "4.2.1 a handshake", BYTES(GET HOST UPGRADE KEY VERSION END), 101, "" },
+    { "4.2.1 header names and words in any case", BYTES(GET "hOST: x\r\nUPGRADE: WebSocket\r\nconnection: uPGRADE\r\nsec-websocket-KEY: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version:13\r\n" END), 101, "" },
+    { "RFC 9110 5.6.1 lists", BYTES(GET HOST "Upgrade: h2c , websocket\r\nConnection: keep-alive,Upgrade\r\n" KEY VERSION END), 101, "" },
+    { "RFC 9110 5.3 lists in several lines", BYTES(GET HOST "Upgrade: h2c\r\nUpgrade: websocket\r\nConnection: keep-alive\r\nConnection: Upgrade\r\n" KEY VERSION END), 101, "" },
+    { "4.2.1 item 1 any path", BYTES("GET /chat?room=1 HTTP/1.1\r\n" HOST UPGRADE KEY VERSION END), 101, "" },
+    { "4.1 HTTP/1.1 or higher", BYTES("GET / HTTP/1.2\r\n" HOST UPGRADE KEY VERSION END), 101, "" },
+    { "RFC 9112 2.2 one empty line before", BYTES("\r\n" GET HOST UPGRADE KEY VERSION END), 101, "" },
+    { "RFC 9112 2.2 but not two", BYTES("\r\n\r\n"), 400, "starts with" },
+    { "RFC 9112 5.1 spaces around a value", BYTES(GET "Host:   x \t \r\n" UPGRADE KEY "Sec-WebSocket-Version:\t13 \r\n" END), 101, "" },
+    { "ours: a body of no bytes", BYTES(GET HOST "Content-Length: 0\r\n" UPGRADE KEY VERSION END), 101, "" },
+    { "RFC 9110 15.5.22 a plain GET", BYTES(GET HOST END), 426, "" },
+    { "a plain HEAD", BYTES("HEAD / HTTP/1.1\r\n" HOST END), 426, "" },
+    { "curl --http2", BYTES(GET HOST "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n" END), 426, "" },
+    { "4.2.1 item 3", BYTES(GET HOST "Connection: Upgrade\r\n" KEY VERSION END), 400, "no \"Upgrade" },
+    { "4.2.1 item 3", BYTES(GET HOST "Upgrade: websockets\r\nConnection: Upgrade\r\n" KEY VERSION END), 400, "no \"Upgrade" },
+    { "4.2.1 item 4", BYTES(GET HOST "Upgrade: websocket\r\nConnection: close\r\n" KEY VERSION END), 400, "no \"Connection" },
+    { "4.2.1 item 5 no key", BYTES(GET HOST UPGRADE VERSION END), 400, "no Sec-WebSocket-Key" },
+    { "11.3.1 two keys", BYTES(GET HOST UPGRADE KEY KEY VERSION END), 400, "several Sec-WebSocket-Key" },
+    { "4.2.1 item 5 15 bytes", BYTES(GET HOST UPGRADE "Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1\r\n" VERSION END), 400, "not 16 bytes" },
+    { "4.2.1 item 5 17 bytes", BYTES(GET HOST UPGRADE "Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Njc=\r\n" VERSION END), 400, "not 16 bytes" },
+    { "4.2.1 item 5 no base64", BYTES(GET HOST UPGRADE "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j!Q==\r\n" VERSION END), 400, "not 16 bytes" },
+    { "4.2.1 item 5 empty", BYTES(GET HOST UPGRADE "Sec-WebSocket-Key:\r\n" VERSION END), 400, "not 16 bytes" },
+    { "4.2.1 item 6 no version", BYTES(GET HOST UPGRADE KEY END), 400, "no Sec-WebSocket-Version" },
+    { "11.3.5 two versions", BYTES(GET HOST UPGRADE KEY VERSION VERSION END), 400, "several Sec-WebSocket-Version" },
+    { "4.4 an old version", BYTES(GET HOST UPGRADE KEY "Sec-WebSocket-Version: 8\r\n" END), 426, "13 wanted" },
+    { "4.4 a list is no version", BYTES(GET HOST UPGRADE KEY "Sec-WebSocket-Version: 8, 13\r\n" END), 426, "13 wanted" },
+    { "4.2.1 item 2 no Host", BYTES(GET UPGRADE KEY VERSION END), 400, "no Host" },
+    { "RFC 9112 3.2 two Hosts", BYTES(GET HOST HOST UPGRADE KEY VERSION END), 400, "several Host" },
+    { "RFC 9112 3.2 a Host that is none", BYTES(GET "Host: a b\r\n" END), 400, "not a host" },
+    { "RFC 9112 3.2 a Host with a path", BYTES(GET "Host: a/b\r\n" END), 400, "not a host" },
+    { "RFC 6454 7.3 two Origins", BYTES(GET HOST "Origin: http://a\r\nOrigin: http://b\r\n" END), 400, "several Origin" },
+    { "ours: a body", BYTES(GET HOST "Content-Length: 5\r\n" END), 400, "body" },
+    { "ours: a body", BYTES(GET HOST "Transfer-Encoding: chunked\r\n" END), 400, "body" },
+    { "4.2.1 item 1 HTTP/1.0", BYTES("GET / HTTP/1.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
+    { "4.2.1 item 1 HTTP/2", BYTES("GET / HTTP/2.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
+    { "RFC 9112 2.3 letter case", BYTES("GET / http/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
+    { "RFC 9112 3 no version", BYTES("GET /\r\n" HOST END), 400, "starts with" },
+    { "RFC 9112 3 no target", BYTES("GET  HTTP/1.1\r\n" HOST END), 400, "starts with" },
+    { "RFC 9112 3 a space in the target", BYTES("GET /a b HTTP/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
+    { "RFC 9112 3 no method", BYTES(" / HTTP/1.1\r\n" HOST END), 400, "starts with" },
+    { "RFC 9110 15.5.6 a method", BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n" END), 405, "GET and HEAD" },
+    { "RFC 9110 9.1 letter case", BYTES("get / HTTP/1.1\r\n" HOST END), 405, "GET and HEAD" },
+    { "RFC 9112 5 no colon", BYTES(GET HOST "Upgrade websocket\r\n" END), 400, "without a colon" },
+    { "RFC 9112 5 no name", BYTES(GET HOST ": x\r\n" END), 400, "without a name" },
+    { "RFC 9112 5.1 space before the colon", BYTES(GET HOST "Upgrade : websocket\r\n" END), 400, "space before" },
+    { "RFC 9110 5.6.2 a name", BYTES(GET HOST "Up(grade): websocket\r\n" END), 400, "not allowed" },
+    { "RFC 9112 5.2 folded", BYTES(GET HOST "X: a\r\n b\r\n" END), 400, "folded" },
+    { "RFC 9112 5.2 folded at once", BYTES(GET " Host: a\r\n" END), 400, "folded" },
+    { "RFC 9110 5.5 a NUL", BYTES(GET "Host: a\0b\r\n" END), 400, "control character" },
+    { "RFC 9112 2.2 LF alone", BYTES("GET / HTTP/1.1\nHost: x\n\n"), 400, "use nc -C" },
+    { "RFC 9112 2.2 CR alone", BYTES("GET / HTTP/1.1\rHost: x\r\r"), 400, "CR without" },
+    { "TLS on a plain port", BYTES("\x16\x03\x01\x02"), 400, "control character" },
+};
+
+/* From every beginning the answer is "more", or, where what is wrong shows
+ * early, already the same. */
+static void check_request(const struct request_row *row)
+{
+    struct ws_request r;
+    bool done = false;
+
+    for (size_t len = 0; len <= row->len; len++) {
+        uint8_t *copy = heap_copy(row->text, len);
+        bool told = ws_parse_request(copy, len, "notices", &r);
+        check(told || !done, "%s: told, and then not any more at %zu", row->rule, len);
+        done = told;
+        if (told)
+            check(r.status == row->status
+                  && strstr(r.reason == NULL ? "" : r.reason, row->reason) != NULL
+                  && (r.reason == NULL) == (row->reason[0] == '\0'),
+                  "%s: after %zu bytes got %d %s, want %d %s", row->rule, len, r.status,
+                  r.reason == NULL ? "" : r.reason, row->status, row->reason);
+        free(copy);
+    }
+    check(done, "%s: nothing told", row->rule);
+}
+
+static void check_long_head(size_t len, int status)
+{
+    static char text[WS_HEAD_MAX + 2];
+    struct ws_request r;
+    size_t n = (size_t)sprintf(text, "%s", GET HOST "X: ");
+    uint8_t *copy;
+
+    memset(text + n, 'x', len - n);
+    memcpy(text + len - 4, "\r\n\r\n", 4);
+    copy = heap_copy(text, len);
+    ws_parse_request(copy, len, NULL, &r);
+    check(r.status == status,
+          "a head of %zu bytes: got %d, want %d", len, r.status, status);
+    check(!ws_parse_request(copy, len < WS_HEAD_MAX ? len - 1 : WS_HEAD_MAX - 1, NULL, &r),
+          "a head of %zu bytes: told before its end", len);
+    free(copy);
+}
+
+static void check_offers(const char *header, bool offers)
+{
+    char text[400];
+    struct ws_request r;
+
+    sprintf(text, "%s%s%s", GET HOST UPGRADE KEY VERSION, header, END);
+    ws_parse_request((uint8_t *)text, strlen(text), "notices", &r);
+    check(r.status == 101 && r.offers == offers, "%s offers notices: got %d", header, r.offers);
+}
+
+static void test_request(void)
+{
+    static const char views[] = GET "Host: a:1\r\nOrigin:  http://b \r\n" END "frames";
+    struct ws_request r;
+    char accept[WS_ACCEPT_LEN + 1];
+
+    for (size_t i = 0; i < COUNT(request_rows); i++)
+        check_request(&request_rows[i]);
+    check_long_head(WS_HEAD_MAX, 426);
+    check_long_head(WS_HEAD_MAX + 1, 431);
+    check_offers("Sec-WebSocket-Protocol: notices\r\n", true);
+    check_offers("Sec-WebSocket-Protocol: soap, notices ,wamp\r\n", true);
+    check_offers("Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: notices\r\n", true);
+    check_offers("Sec-WebSocket-Protocol: notices2, Notices\r\n", false);
+    check_offers("", false);
+    ws_parse_request((const uint8_t *)views, sizeof views - 1, NULL, &r);
+    check(r.size == sizeof views - 1 - strlen("frames")
+          && r.host.len == 3 && memcmp(views + r.host.at, "a:1", 3) == 0
+          && r.origin.len == 8 && memcmp(views + r.origin.at, "http://b", 8) == 0,
+          "views: size %zu, host %zu+%zu, origin %zu+%zu", r.size, r.host.at, r.host.len,
+          r.origin.at, r.origin.len);
+    ws_accept_key((const uint8_t *)"dGhlIHNhbXBsZSBub25jZQ==", accept);     /* 1.3 */
+    check(strcmp(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") == 0, "accept key: %s", accept);
+}
+
+/* ---- ws.c: frames and messages ---- */
+
+#define K "\0\0\0\0"            /* a mask that leaves the payload readable */
+#define KX "\x37\xfa\x21\x3d"   /* that of the examples in section 5.7 */
+#define FIFTY "12345678901234567890123456789012345678901234567890"
+#define LIMIT 300               /* bytes of a message, in these tables */
+
+static const struct frame_row {
+    const char *rule;
+    const char *bytes;
+    size_t len;
+    const char *want;           /* the events, as play() writes them */
+} frame_rows[] = {
+    { "5.7 a masked Hello", BYTES("\x81\x85" KX "\x7f\x9f\x4d\x51\x58"), "text(Hello)" },
+    { "5.7 Hello in fragments", BYTES("\x01\x83" K "Hel" "\x80\x82" K "lo"), "text(Hello)" },
+    { "5.7 a masked ping", BYTES("\x89\x85" KX "\x7f\x9f\x4d\x51\x58"), "ping(Hello)" },
+    { "5.6 binary", BYTES("\x82\x82" K "ab"), "binary(ab)" },
+    { "ours: binary, first byte that is not UTF-8", BYTES("\x82\x83" K "a\xFF\xFE"), "binary(a\xFF\xFE, bad 2)" },
+    { "ours: binary that ends in a character", BYTES("\x82\x82" K "a\xC3"), "binary(a\xC3, bad 2)" },
+    { "ours: and the next one starts anew", BYTES("\x82\x81" K "\xC3" "\x82\x81" K "b"), "binary(\xC3, bad 1) binary(b)" },
+    { "5.6 empty", BYTES("\x81\x80" K), "text()" },
+    { "5.4 empty fragments", BYTES("\x01\x80" K "\x00\x80" K "\x00\x81" K "a" "\x80\x80" K), "text(a)" },
+    { "many in one read", BYTES("\x81\x81" K "a" "\x82\x81" K "b" "\x89\x80" K "\x8A\x80" K "\x81\x81" K "c"), "text(a) binary(b) ping() pong() text(c)" },
+    { "5.4 control frames between fragments", BYTES("\x01\x82" K "ab" "\x89\x81" K "1" "\x00\x81" K "c" "\x8A\x80" K "\x80\x81" K "d"), "ping(1) pong() text(abcd)" },
+    { "5.5.3 a pong nobody asked for", BYTES("\x8A\x82" K "hi"), "pong(hi)" },
+    { "5.2 length 125", BYTES("\x81\xFD" K FIFTY FIFTY "1234567890123456789012345"), "text(" FIFTY FIFTY "1234567890123456789012345)" },
+    { "5.2 length 126", BYTES("\x81\xFE\x00\x7E" K FIFTY FIFTY "12345678901234567890123456"), "text(" FIFTY FIFTY "12345678901234567890123456)" },
+    { "5.2 a header alone", BYTES("\x81\xFE\x00\x7E" K), "" },
+    { "5.2 125 in two bytes", BYTES("\x81\xFE\x00\x7D" K), "breach(1002)" },
+    { "5.2 65535 in eight bytes", BYTES("\x81\xFF\0\0\0\0\0\0\xFF\xFF" K), "breach(1002)" },
+    { "5.2 top bit of the length", BYTES("\x81\xFF\x80\0\0\0\0\0\0\0" K), "breach(1002)" },
+    { "5.2 RSV1", BYTES("\xC1\x80" K), "breach(1002)" },
+    { "5.2 RSV2", BYTES("\xA1\x80" K), "breach(1002)" },
+    { "5.2 RSV3", BYTES("\x91\x80" K), "breach(1002)" },
+    { "5.2 RSV1 in a control frame", BYTES("\xC9\x80" K), "breach(1002)" },
+    { "5.2 opcode 3", BYTES("\x83\x80" K), "breach(1002)" },
+    { "5.2 opcode 7", BYTES("\x87\x80" K), "breach(1002)" },
+    { "5.2 opcode 11", BYTES("\x8B\x80" K), "breach(1002)" },
+    { "5.2 opcode 15", BYTES("\x8F\x80" K), "breach(1002)" },
+    { "5.1 not masked", BYTES("\x81\x05" "Hello"), "breach(1002)" },
+    { "5.1 a ping not masked", BYTES("\x89\x00"), "breach(1002)" },
+    { "5.5 a control frame in fragments", BYTES("\x09\x80" K), "breach(1002)" },
+    { "5.5 a ping of 125", BYTES("\x89\xFD" K FIFTY FIFTY "1234567890123456789012345"), "ping(" FIFTY FIFTY "1234567890123456789012345)" },
+    { "5.5 a ping of 126", BYTES("\x89\xFE\x00\x7E" K), "breach(1002)" },
+    { "5.5 a ping of 126, told by two bytes", BYTES("\x89\xFE"), "breach(1002)" },
+    { "5.4 nothing to continue", BYTES("\x80\x81" K "a"), "breach(1002)" },
+    { "5.4 nothing to continue after a message", BYTES("\x81\x81" K "a" "\x80\x81" K "b"), "text(a) breach(1002)" },
+    { "5.4 a text inside a text", BYTES("\x01\x81" K "a" "\x81\x81" K "b"), "breach(1002)" },
+    { "5.4 a binary inside a text", BYTES("\x01\x81" K "a" "\x82\x81" K "b"), "breach(1002)" },
+    { "ours: over the limit", BYTES("\x81\xFE\x01\x2D" K), "breach(1009)" },
+    { "ours: at the limit", BYTES("\x81\xFE\x01\x2C" K "a"), " +1" },
+    { "ours: over the limit in fragments", BYTES("\x01\xFE\x00\xC8" K FIFTY FIFTY FIFTY FIFTY "\x80\xE5" K), "breach(1009)" },
+    { "ours: far over the limit", BYTES("\x81\xFF\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF" K), "breach(1009)" },
+    { "8.1 C0 AF", BYTES("\x81\x83" K "a\xC0\xAF"), "breach(1007 at 2)" },
+    { "8.1 before the frame is whole", BYTES("\x81\xFD" K "ab\xFF"), "breach(1007 at 3)" },
+    { "8.1 a character across fragments", BYTES("\x01\x82" K "a\xC3" "\x80\x82" K "\xA9z"), "text(a\xC3\xA9z)" },
+    { "8.1 a character cut at the end", BYTES("\x81\x82" K "a\xC3"), "breach(1007 at 2)" },
+    { "8.1 cut by a ping: not at all", BYTES("\x01\x82" K "a\xE2" "\x89\x80" K "\x80\x82" K "\x82\xAC"), "ping() text(a\xE2\x82\xAC)" },
+    { "5.5.1 close without a code", BYTES("\x88\x80" K), "close(1005 )" },
+    { "5.5.1 close with a code", BYTES("\x88\x82" K "\x03\xE8"), "close(1000 )" },
+    { "5.5.1 close with a reason", BYTES("\x88\x85" K "\x03\xE8" "bye"), "close(1000 bye)" },
+    { "5.5.1 half a code", BYTES("\x88\x81" K "\x03"), "breach(1002)" },
+    { "8.1 a reason that is not UTF-8", BYTES("\x88\x83" K "\x03\xE8\xFF"), "breach(1007)" },
+    { "8.1 a reason cut in a character", BYTES("\x88\x83" K "\x03\xE8\xC3"), "breach(1007)" },
+    { "5.5.1 a close in the middle of a message", BYTES("\x01\x81" K "a" "\x88\x80" K), "close(1005 )" },
+};
+
+/* Appends an event to text; returns false if it is the last one. */
+static bool note_event(char *text, enum ws_type type, const uint8_t *buf, const struct ws_event *e)
+{
+    static const char *const names[] = { "", "text", "binary", "ping", "pong", "close", "breach" };
+    char *end = text + strlen(text);
+
+    end += sprintf(end, "%s%s(", end == text ? "" : " ", names[type]);
+    if (type == WS_CLOSE || type == WS_BREACH)
+        end += sprintf(end, "%d", e->code);
+    if (type == WS_CLOSE)
+        *end++ = ' ';
+    if (type != WS_BREACH) {
+        memcpy(end, buf + e->at, e->len);
+        end += e->len;
+    }
+    if (e->bad != 0)
+        end += sprintf(end, ", bad %zu", e->bad);
+    if (type == WS_BREACH && e->byte != 0)
+        end += sprintf(end, " at %zu", e->byte);
+    strcpy(end, ")");
+    return type != WS_CLOSE && type != WS_BREACH;
+}
+
+/* Plays bytes in steps of so many, and writes the events that come of them;
+ * " +N": N bytes are kept for later. */
+static void play(const void *bytes, size_t len, size_t step, char *text)
+{
+    struct ws_decoder d;
+    struct ws_event e;
+    enum ws_type type;
+    uint8_t *kept = heap_copy("", 0);
+    size_t used = 0;
+    bool more = true;
+
+    text[0] = '\0';
+    ws_start(&d, 0, LIMIT);
+    for (size_t at = 0; at < len && more; at += step) {
+        size_t now = len - at < step ? len - at : step;
+        uint8_t *buf = realloc(kept, used + now);
+        memcpy(buf + used, (const char *)bytes + at, now);
+        while (more && (type = ws_next(&d, buf, used + now, &e)) != WS_MORE)
+            more = note_event(text, type, buf, &e);
+        used = ws_keep(&d, buf, buf, used + now);
+        kept = heap_copy(buf, used);
+        free(buf);
+    }
+    if (more && d.end > d.start)
+        sprintf(text + strlen(text), " +%zu", used);
+    free(kept);
+}
+
+static void check_play(const char *rule, const void *bytes, size_t len, const char *want)
+{
+    static const size_t steps[] = { 1, 2, 3, 7, 100000 };
+    char got[2000];
+
+    for (size_t i = 0; i < COUNT(steps); i++) {
+        play(bytes, len, steps[i], got);
+        check(strcmp(got, want) == 0, "%s, %zu bytes at a time: got %s, want %s", rule, steps[i],
+              got, want);
+    }
+}
+
+/* Section 7.4, and what is registered beyond it. */
+static void check_close_codes(void)
+{
+    static const struct { int first, last; bool right; } ranges[] = {
+        { 0, 999, false }, { 1000, 1003, true }, { 1004, 1006, false }, { 1007, 1014, true },
+        { 1015, 2999, false }, { 3000, 4999, true }, { 5000, 65535, false },
+    };
+    uint8_t bytes[] = { 0x88, 0x82, 0, 0, 0, 0, 0, 0 };
+    char got[100], want[100];
+
+    for (size_t i = 0; i < COUNT(ranges); i++)
+        for (int code = ranges[i].first; code <= ranges[i].last; code++) {
+            bytes[6] = (uint8_t)(code >> 8);
+            bytes[7] = (uint8_t)(code & 0xFF);
+            sprintf(want, ranges[i].right ? "close(%d )" : "breach(1002)", code);
+            play(bytes, sizeof bytes, sizeof bytes, got);
+            check(strcmp(got, want) == 0, "7.4 close code %d: got %s", code, got);
+        }
+}
+
+/* RFC 3629 section 4: the first and last of each row of its table, and what
+ * lies just outside.  bad: the byte, from 1, that cannot be; 0: all is right. */
+static const struct utf8_row { const char *text; size_t bad; } utf8_rows[] = {
+    { "\x01", 0 }, { "\x7F", 0 }, { "\x80", 1 }, { "\xBF", 1 }, { "\xC0\x80", 1 },
+    { "\xC1\xBF", 1 }, { "\xC2\x80", 0 }, { "\xC2\x7F", 2 }, { "\xC2\xC0", 2 }, { "\xDF\xBF", 0 },
+    { "\xE0\x9F\xBF", 2 }, { "\xE0\xA0\x80", 0 }, { "\xE0\xBF\xBF", 0 }, { "\xE0\xC0\x80", 2 },
+    { "\xE0\xA0\x7F", 3 }, { "\xE1\x80\x80", 0 }, { "\xE1\x7F\x80", 2 }, { "\xEC\xBF\xBF", 0 },
+    { "\xEC\xBF\xC0", 3 }, { "\xED\x80\x80", 0 }, { "\xED\x9F\xBF", 0 }, { "\xED\xA0\x80", 2 },
+    { "\xEE\x80\x80", 0 }, { "\xEF\xBF\xBF", 0 }, { "\xEF\xBF\xC0", 3 }, { "\xF0\x8F\xBF\xBF", 2 },
+    { "\xF0\x90\x80\x80", 0 }, { "\xF0\xBF\xBF\xBF", 0 }, { "\xF0\xC0\x80\x80", 2 },
+    { "\xF1\x80\x80\x80", 0 }, { "\xF3\xBF\xBF\xBF", 0 }, { "\xF3\xBF\x7F\xBF", 3 },
+    { "\xF3\xBF\xBF\xC0", 4 }, { "\xF4\x80\x80\x80", 0 }, { "\xF4\x8F\xBF\xBF", 0 },
+    { "\xF4\x90\x80\x80", 2 }, { "\xF5\x80\x80\x80", 1 }, { "\xF8\x88\x80\x80\x80", 1 },
+    { "\xFE", 1 }, { "\xFF", 1 }, { "\xC2", 1 }, { "\xE1\x80", 2 }, { "\xF1\x80\x80", 3 },
+};
+
+/* Each behind 0 to 9 letters, so that it meets the steps of eight everywhere,
+ * and cut into two fragments at each byte. */
+static void check_utf8(const struct utf8_row *row)
+{
+    char text[40], frames[80], want[80];
+
+    for (size_t before = 0; before < 10; before++) {
+        size_t len = (size_t)sprintf(text, "%.*s%s", (int)before, "abcdefghij", row->text);
+        size_t after = row->bad == strlen(row->text) ? 0 : 9;
+        memcpy(text + len, "klmnopqrs", after);
+        len += after;
+        if (row->bad == 0)
+            sprintf(want, "text(%.*s)", (int)len, text);
+        else
+            sprintf(want, "breach(1007 at %zu)", before + row->bad);
+        for (size_t cut = 0; cut <= len; cut++) {
+            memcpy(frames, "\x01\x80" K, 6);
+            frames[1] = (char)(0x80 | cut);
+            memcpy(frames + 6, text, cut);
+            memcpy(frames + 6 + cut, "\x80\x80" K, 6);
+            frames[7 + cut] = (char)(0x80 | (len - cut));
+            memcpy(frames + 12 + cut, text + cut, len - cut);
+            check_play("8.1 UTF-8", frames, 12 + len, want);
+        }
+    }
+}
+
+/* Section 5.3, for every length and place that the steps of eight meet. */
+static void check_masks(void)
+{
+    static const char text[] = "the quick brown fox jumps over";
+    uint8_t bytes[100];
+    char want[100];
+
+    for (size_t len = 0; len < sizeof text; len++) {
+        memcpy(bytes, "\x81\x80" KX, 6);
+        bytes[1] = (uint8_t)(0x80 | len);
+        for (size_t i = 0; i < len; i++)
+            bytes[6 + i] = (uint8_t)text[i] ^ (uint8_t)KX[i % 4];
+        sprintf(want, "text(%.*s)", (int)len, text);
+        check_play("5.3 masking", bytes, 6 + len, want);
+    }
+}
+
+static void check_again(void)
+{
+    static const char two[] = "\x81\x81" K "a" "\x81\x81" K "b";
+    uint8_t *buf = heap_copy(two, sizeof two - 1);
+    struct ws_decoder d;
+    struct ws_event e;
+    size_t len;
+
+    ws_start(&d, 0, LIMIT);
+    for (int times = 0; times < 3; times++) {
+        check(ws_next(&d, buf, sizeof two - 1, &e) == WS_TEXT && buf[e.at] == 'a' && e.len == 1,
+              "ws_again: the message is another one the %d. time", times + 1);
+        ws_again(&d);
+    }
+    len = ws_keep(&d, buf, buf, sizeof two - 1);
+    check(len == 8, "ws_keep: %zu bytes kept, want 8", len);
+    check(ws_next(&d, buf, len, &e) == WS_TEXT && buf[e.at] == 'a', "ws_keep lost the message");
+    check(ws_next(&d, buf, len, &e) == WS_TEXT && buf[e.at] == 'b', "ws_keep lost the next one");
+    check(ws_next(&d, buf, len, &e) == WS_MORE, "there is no third message");
+    free(buf);
+}
+
+static void test_frames(void)
+{
+    for (size_t i = 0; i < COUNT(frame_rows); i++)
+        check_play(frame_rows[i].rule, frame_rows[i].bytes, frame_rows[i].len, frame_rows[i].want);
+    for (size_t i = 0; i < COUNT(utf8_rows); i++)
+        check_utf8(&utf8_rows[i]);
+    check_close_codes();
+    check_masks();
+    check_again();
+}
+
+/* ---- ws.c: what the server sends ---- */
+
+static void check_bytes(const char *rule, const uint8_t *got, size_t len, const char *want,
+                        size_t want_len)
+{
+    check(len == want_len && memcmp(got, want, len) == 0, "%s: got %s, want %zu bytes", rule,
+          hex(got, len), want_len);
+}
+
+static void check_response(const char *rule, int status, const char *headers, bool head,
+                           const char *want)
+{
+    uint8_t out[400];
+    size_t len = ws_write_response(out, sizeof out, status, headers, "text\n", head);
+
+    check(len == strlen(want) && memcmp(out, want, len) == 0, "%s: got %.*s", rule, (int)len,
+          (char *)out);
+    check(ws_write_response(out, len, status, headers, "text\n", head) == 0,
+          "%s: written into one byte less than it needs", rule);
+}
+
+static void test_write(void)
+{
+    uint8_t out[WS_CONTROL_FRAME];
+    char reason[200];
+    size_t len;
+
+    check_bytes("5.2 0", out, ws_write_header(out, WS_OP_TEXT, 0), BYTES("\x81\x00"));
+    check_bytes("5.2 125", out, ws_write_header(out, WS_OP_BINARY, 125), BYTES("\x82\x7D"));
+    check_bytes("5.2 126", out, ws_write_header(out, WS_OP_TEXT, 126), BYTES("\x81\x7E\0\x7E"));
+    check_bytes("5.2 65535", out, ws_write_header(out, WS_OP_TEXT, 65535), BYTES("\x81\x7E\xFF\xFF"));
+    check_bytes("5.2 65536", out, ws_write_header(out, WS_OP_TEXT, 65536),
+                BYTES("\x81\x7F\0\0\0\0\0\1\0\0"));
+    check_bytes("5.5.3 pong", out, ws_write_control(out, WS_OP_PONG, (const uint8_t *)"hi", 2),
+                BYTES("\x8A\x02hi"));
+    check_bytes("5.5.1 code", out, ws_write_close(out, 1002, "no"), BYTES("\x88\x04\x03\xEAno"));
+    check_bytes("7.4.1 1005 is not sent", out, ws_write_close(out, WS_NO_CODE, "x"), BYTES("\x88\0"));
+    memset(reason, 'r', sizeof reason);
+    reason[sizeof reason - 1] = '\0';
+    len = ws_write_close(out, 1000, reason);
+    check(len == WS_CONTROL_FRAME && out[1] == WS_CONTROL_MAX, "5.5 a reason is cut: %zu", len);
+    check_response("4.2.2", 101, "A: b\r\n", false, "HTTP/1.1 101 Switching Protocols\r\n"
+                   "Upgrade: websocket\r\nConnection: Upgrade\r\nA: b\r\n\r\n");
+    check_response("RFC 9110 15.5.22", 426, "", false, "HTTP/1.1 426 Upgrade Required\r\n"
+                   "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
+                   "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n");
+    check_response("RFC 9110 9.3.2 HEAD", 405, "", true, "HTTP/1.1 405 Method Not Allowed\r\n"
+                   "Allow: GET, HEAD\r\nConnection: close\r\n"
+                   "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\n");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct { const char *name; void (*run)(void); } tables[] = {
+        { "sha1", test_sha1 }, { "base64", test_base64 }, { "json", test_json },
+        { "request", test_request }, { "frames", test_frames }, { "write", test_write },
+    };
+
+    for (size_t i = 0; i < COUNT(tables); i++) {
+        bool named = argc == 1;
+        for (int k = 1; k < argc; k++)
+            named = named || strcmp(argv[k], tables[i].name) == 0;
+        if (named)
+            tables[i].run();
+    }
+    printf("%d checks, %d failed\n", checked, failed);
+    return failed > 0 || checked == 0;
+}

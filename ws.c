@@ -1,0 +1,723 @@
+/* ws.c -- the WebSocket protocol (RFC 6455), server side, without sockets.
+ *
+ * ws.h says what each call promises.  Here every rule that is enforced has
+ * the number of its section beside it: "5.1:" means RFC 6455 section 5.1.
+ *
+ * Habits
+ *   - a position is an index into the caller's buffer, never a pointer
+ *   - rules stand in the order of the bytes that they speak of, and a breach
+ *     is told at the first byte that shows it
+ *   - the first thing found wrong is the one that is told
+ *
+ * Order: opening handshake (4.2), frames (5.2), messages (5.4, 8.1), closing
+ * (7.4), sending (5.1). */
+
+#include "ws.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
+
+/* What was seen in the header lines, until it is judged. */
+struct fields {
+    unsigned hosts, origins, keys, versions;    /* lines of that name */
+    struct ws_view version;
+    bool upgrade;               /* Upgrade lists websocket */
+    bool connection;            /* Connection lists upgrade */
+    bool body;
+};
+
+static void refuse(struct ws_request *r, int status, const char *reason)
+{
+    if (r->status == 0) {
+        r->status = status;
+        r->reason = reason;
+    }
+}
+
+static void refuse_value(struct ws_request *r, int status, const char *reason,
+                         struct ws_view seen)
+{
+    if (r->status == 0)
+        r->seen = seen;
+    refuse(r, status, reason);
+}
+
+static int lower(int c)
+{
+    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+}
+
+static bool is_alnum(int c)
+{
+    return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9');
+}
+
+static bool is_one_of(int c, const char *set)
+{
+    for (size_t i = 0; set[i] != '\0'; i++)
+        if (set[i] == c)
+            return true;
+    return false;
+}
+
+static bool is_space(int c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* Is this part of the buffer the word, letter case aside? */
+static bool is_word(const uint8_t *buf, struct ws_view v, const char *word)
+{
+    size_t i = 0;
+    while (i < v.len && word[i] != '\0' && lower(buf[v.at + i]) == lower(word[i]))
+        i++;
+    return i == v.len && word[i] == '\0';
+}
+
+static bool is_exactly(const uint8_t *buf, struct ws_view v, const char *word)
+{
+    return v.len == strlen(word) && memcmp(buf + v.at, word, v.len) == 0;
+}
+
+static struct ws_view trim(const uint8_t *buf, size_t from, size_t to)
+{
+    while (from < to && is_space(buf[from]))
+        from++;
+    while (to > from && is_space(buf[to - 1]))
+        to--;
+    return (struct ws_view){ from, to - from };
+}
+
+/* Is the word one of the comma-separated elements?  Firefox sends "keep-alive,
+ * Upgrade"; RFC 9110 section 5.6.1 has the grammar. */
+static bool lists(const uint8_t *buf, struct ws_view list, const char *word,
+                  bool is(const uint8_t *, struct ws_view, const char *))
+{
+    size_t end = list.at + list.len;
+    size_t from = list.at;
+    for (size_t i = from; i <= end; i++) {
+        if (i < end && buf[i] != ',')
+            continue;
+        if (is(buf, trim(buf, from, i), word))
+            return true;
+        from = i + 1;
+    }
+    return false;
+}
+
+/* Looks for the empty line behind the head, and at the bytes before it.
+ * Returns false if neither the end nor a fault is there yet. */
+static bool find_end(const uint8_t *buf, size_t len, struct ws_request *r)
+{
+    for (size_t i = 0; i < len && i < WS_HEAD_MAX; i++) {
+        bool after_cr = i > 0 && buf[i - 1] == '\r';
+        if (buf[i] == '\n' && !after_cr) {
+            refuse(r, 400, "lines end with CR LF: use nc -C");
+        } else if (buf[i] != '\n' && after_cr) {
+            refuse(r, 400, "a CR without its LF");
+        } else if ((buf[i] < ' ' && !is_one_of(buf[i], "\t\r\n")) || buf[i] == 0x7F) {
+            refuse(r, 400, "a control character in the request");
+        } else if (buf[i] == '\n' && i >= 3 && buf[i - 2] == '\n') {
+            r->size = i + 1;
+            return true;
+        }
+        if (r->status != 0)
+            return true;
+    }
+    if (len >= WS_HEAD_MAX)
+        refuse(r, 431, "the request head is longer than 8 KiB");
+    return r->status != 0;
+}
+
+/* The index of the first c, or `to`. */
+static size_t find(const uint8_t *buf, size_t from, size_t to, int c)
+{
+    while (from < to && buf[from] != c)
+        from++;
+    return from;
+}
+
+/* RFC 9112 section 3: method SP target SP version.
+ * 4.2.1: "HTTP/1.1 or higher"; RFC 9110 section 2.5 has what is higher. */
+static void parse_request_line(const uint8_t *buf, size_t from, size_t to,
+                               struct ws_request *r)
+{
+    size_t target = find(buf, from, to, ' ') + 1;
+    size_t version = target < to ? find(buf, target, to, ' ') + 1 : to;
+    struct ws_view method = { from, target - 1 - from };
+
+    if (method.len == 0 || version >= to || version == target + 1)
+        refuse_value(r, 400, "a request starts with: GET / HTTP/1.1",
+                     (struct ws_view){ from, to - from });
+    else if (to - version != 8 || memcmp(buf + version, "HTTP/1.", 7) != 0
+             || buf[to - 1] < '1' || buf[to - 1] > '9')
+        refuse_value(r, 400, "HTTP/1.1 wanted (nginx: proxy_http_version 1.1)",
+                     (struct ws_view){ version, to - version });
+    else if (is_exactly(buf, method, "HEAD"))
+        r->head = true;
+    else if (!is_exactly(buf, method, "GET"))
+        refuse_value(r, 405, "only GET and HEAD are answered", method);
+}
+
+static void note_field(const uint8_t *buf, struct ws_view name, struct ws_view value,
+                       const char *subprotocol, struct ws_request *r, struct fields *f)
+{
+    if (is_word(buf, name, "Host")) {
+        f->hosts++;
+        r->host = value;
+    } else if (is_word(buf, name, "Origin")) {
+        f->origins++;
+        r->origin = value;
+    } else if (is_word(buf, name, "Upgrade")) {
+        f->upgrade = f->upgrade || lists(buf, value, "websocket", is_word);
+    } else if (is_word(buf, name, "Connection")) {
+        f->connection = f->connection || lists(buf, value, "upgrade", is_word);
+    } else if (is_word(buf, name, "Sec-WebSocket-Key")) {
+        f->keys++;
+        r->key = value;
+    } else if (is_word(buf, name, "Sec-WebSocket-Version")) {
+        f->versions++;
+        f->version = value;
+    } else if (is_word(buf, name, "Sec-WebSocket-Protocol")) {
+        r->offers = r->offers || (subprotocol && lists(buf, value, subprotocol, is_exactly));
+    } else if (is_word(buf, name, "Content-Length")) {
+        f->body = f->body || !is_exactly(buf, value, "0");
+    } else if (is_word(buf, name, "Transfer-Encoding")) {
+        f->body = true;
+    }
+}
+
+/* RFC 9112 section 5: name ":" value, and nothing looser than that: what two
+ * readers could read in two ways (section 5.1, 5.2) is refused. */
+static void parse_header_line(const uint8_t *buf, size_t from, size_t to,
+                              const char *subprotocol, struct ws_request *r, struct fields *f)
+{
+    size_t colon = find(buf, from, to, ':');
+    struct ws_view line = { from, to - from };
+    if (is_space(buf[from])) {
+        refuse_value(r, 400, "a header line is folded", line);
+        return;
+    }
+    for (size_t i = from; i < colon && colon < to; i++)
+        if (!is_alnum(buf[i]) && !is_one_of(buf[i], "!#$%&'*+-.^_`|~"))
+            refuse_value(r, 400, is_space(buf[i]) ? "space before the colon of a header line"
+                                 : "a header name with a character that is not allowed", line);
+    if (colon == to)
+        refuse_value(r, 400, "a header line without a colon", line);
+    else if (colon == from)
+        refuse_value(r, 400, "a header line without a name", line);
+    else
+        note_field(buf, (struct ws_view){ from, colon - from }, trim(buf, colon + 1, to),
+                   subprotocol, r, f);
+}
+
+/* RFC 9112 section 3.2: exactly one Host, and what is in it names a host. */
+static void judge_host(const uint8_t *buf, struct ws_request *r, const struct fields *f)
+{
+    if (f->hosts != 1) {
+        refuse(r, 400, f->hosts == 0 ? "no Host header" : "several Host headers");
+        return;
+    }
+    for (size_t i = r->host.at; i < r->host.at + r->host.len; i++)
+        if (!is_alnum(buf[i]) && !is_one_of(buf[i], "-._~:[]%!$&'()*+;="))
+            refuse_value(r, 400, "Host is not a host", r->host);
+}
+
+/* 4.2.1 item 5: a key that stands for 16 bytes. */
+static bool is_key(const uint8_t *buf, struct ws_view key)
+{
+    char text[WS_KEY_LEN];
+    uint8_t bytes[16];
+    size_t size = 0;
+
+    if (key.len != WS_KEY_LEN)
+        return false;
+    memcpy(text, buf + key.at, WS_KEY_LEN);
+    return base64_decode(text, WS_KEY_LEN, bytes, sizeof bytes, &size) && size == sizeof bytes;
+}
+
+/* 4.2.1 items 3 to 6, for a request that asks for an upgrade. */
+static void judge_upgrade(const uint8_t *buf, struct ws_request *r, const struct fields *f)
+{
+    if (!f->upgrade)
+        refuse(r, 400, "no \"Upgrade: websocket\" header");
+    if (!f->connection)
+        refuse(r, 400, "no \"Connection: Upgrade\" header");
+    if (f->versions != 1)
+        refuse(r, 400, f->versions == 0 ? "no Sec-WebSocket-Version header"
+                                        : "several Sec-WebSocket-Version headers");
+    if (!is_exactly(buf, f->version, "13"))             /* 4.2.2 item 4, 4.4 */
+        refuse_value(r, 426, "Sec-WebSocket-Version 13 wanted", f->version);
+    if (f->keys != 1)
+        refuse(r, 400, f->keys == 0 ? "no Sec-WebSocket-Key header"
+                                    : "several Sec-WebSocket-Key headers");
+    if (!is_key(buf, r->key))
+        refuse_value(r, 400, "Sec-WebSocket-Key is not 16 bytes in base64", r->key);
+    refuse(r, 101, NULL);
+}
+
+/* Only Upgrade asks for one; but who sends a key or a version means to, and
+ * learns more from hearing what is missing. */
+static void judge(const uint8_t *buf, struct ws_request *r, const struct fields *f)
+{
+    judge_host(buf, r, f);
+    if (f->body)
+        refuse(r, 400, "a request with a body");
+    if (f->origins > 1)
+        refuse(r, 400, "several Origin headers");
+    if (!r->head && (f->upgrade || f->keys > 0 || f->versions > 0))
+        judge_upgrade(buf, r, f);
+    refuse(r, 426, NULL);
+}
+
+bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
+                      struct ws_request *r)
+{
+    struct fields f;
+    size_t from, to;
+    memset(r, 0, sizeof *r);
+    memset(&f, 0, sizeof f);
+    if (!find_end(buf, len, r))
+        return false;
+    if (r->status != 0)
+        return true;
+    /* RFC 9112 section 2.2: one empty line before a request is skipped. */
+    from = buf[0] == '\r' ? 2 : 0;
+    to = find(buf, from, r->size, '\r');
+    parse_request_line(buf, from, to, r);
+    for (from = to + 2; from + 2 < r->size; from = to + 2) {
+        to = find(buf, from, r->size, '\r');
+        parse_header_line(buf, from, to, subprotocol, r, &f);
+    }
+    judge(buf, r, &f);
+    return true;
+}
+
+/* 4.2.2 item 5.4: the key as it was sent, then this text, hashed. */
+void ws_accept_key(const uint8_t *key, char accept[WS_ACCEPT_LEN + 1])
+{
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    uint8_t text[WS_KEY_LEN + sizeof guid - 1];
+    uint8_t digest[SHA1_SIZE];
+
+    memcpy(text, key, WS_KEY_LEN);
+    memcpy(text + WS_KEY_LEN, guid, sizeof guid - 1);
+    sha1(text, sizeof text, digest);
+    base64_encode(digest, SHA1_SIZE, accept);
+}
+
+static const struct status {
+    int code;
+    const char *line;           /* the number and its name, RFC 9110 section 15 */
+    const char *headers;        /* those that the status asks for */
+} statuses[] = {
+    { 101, "101 Switching Protocols", "Upgrade: websocket\r\nConnection: Upgrade\r\n" },
+    { 400, "400 Bad Request", "Connection: close\r\n" },
+    { 403, "403 Forbidden", "Connection: close\r\n" },
+    { 405, "405 Method Not Allowed", "Allow: GET, HEAD\r\nConnection: close\r\n" },
+    { 408, "408 Request Timeout", "Connection: close\r\n" },
+    { 426, "426 Upgrade Required", "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"
+                                   "Sec-WebSocket-Version: 13\r\n" },
+    { 431, "431 Request Header Fields Too Large", "Connection: close\r\n" },
+    { 503, "503 Service Unavailable", "Connection: close\r\n" },
+};
+
+size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *headers,
+                         const char *body, bool head)
+{
+    char content[80] = "";
+    size_t i = 0;
+    int n;
+
+    while (i + 1 < sizeof statuses / sizeof *statuses && statuses[i].code != status)
+        i++;
+    if (status != 101)
+        snprintf(content, sizeof content, "Content-Type: text/plain; charset=utf-8\r\n"
+                 "Content-Length: %zu\r\n", strlen(body));
+    n = snprintf((char *)out, cap, "HTTP/1.1 %s\r\n%s%s%s\r\n%s", statuses[i].line,
+                 statuses[i].headers, headers, content, status == 101 || head ? "" : body);
+    return n < 0 || (size_t)n >= cap ? 0 : (size_t)n;
+}
+
+/* ---- Part 2: frames, section 5.2 -------------------------------------------------
+ *
+ *     byte 0                byte 1           0, 2 or 8 bytes   4 bytes
+ *   +-----+-----+--------+------+--------+-----------------+-----------+---------
+ *   | FIN | RSV | opcode | MASK | length | extended length |  masking  | payload
+ *   |  1  |  3  |   4    |  1   |   7    | if 126 or 127   |    key    |
+ *   +-----+-----+--------+------+--------+-----------------+-----------+---------
+ *    bits */
+
+struct header {
+    bool fin;
+    uint8_t opcode;
+    uint64_t len;               /* payload bytes */
+    size_t size;                /* bytes of the header itself */
+};
+
+static enum ws_type breach(struct ws_event *e, int code, const char *reason, size_t byte)
+{
+    e->code = code;
+    e->reason = reason;
+    e->byte = byte;
+    return WS_BREACH;
+}
+
+static bool is_control(uint8_t opcode)
+{
+    return opcode >= WS_OP_CLOSE;
+}
+
+/* What is wrong with byte 0; NULL if nothing is. */
+static const char *fault_in_first(const struct ws_decoder *d, uint8_t b)
+{
+    uint8_t opcode = b & 0x0F;
+    bool fin = (b & 0x80) != 0;
+    if ((b & 0x70) != 0)                                        /* 5.2 */
+        return "a reserved bit is set, but no extension was agreed on";
+    if ((opcode > WS_OP_BINARY && opcode < WS_OP_CLOSE) || opcode > WS_OP_PONG)
+        return "a reserved opcode";                             /* 5.2 */
+    if (is_control(opcode) && !fin)                             /* 5.5 */
+        return "a control frame in fragments";
+    if (opcode == WS_OP_CONTINUATION && d->type == 0)           /* 5.4 */
+        return "a continuation frame with nothing to continue";
+    if ((opcode == WS_OP_TEXT || opcode == WS_OP_BINARY) && d->type != 0)
+        return "a new message inside a fragmented one";         /* 5.4 */
+    return NULL;
+}
+
+/* 5.1: were a frame without a mask let through, its first four payload bytes
+ * would be taken for one. */
+static const char *fault_in_second(uint8_t first, uint8_t b)
+{
+    if ((b & 0x80) == 0)
+        return "a client frame that is not masked";
+    if (is_control(first & 0x0F) && (b & 0x7F) > WS_CONTROL_MAX)    /* 5.5 */
+        return "a control frame of more than 125 bytes";
+    return NULL;
+}
+
+/* 5.2: the length takes the fewest bytes that hold it, and its top bit is 0. */
+static const char *fault_in_length(uint64_t len, size_t bytes)
+{
+    if ((bytes == 2 && len < 126) || (bytes == 8 && len < 65536))
+        return "a length in more bytes than it needs";
+    if (len >> 63 != 0)
+        return "a length with the top bit set";
+    return NULL;
+}
+
+static uint64_t big_endian(const uint8_t *buf, size_t at, size_t bytes)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < bytes; i++)
+        n = n << 8 | buf[at + i];
+    return n;
+}
+
+/* Reads the header at buf[d->at], checking each byte as soon as it is there.
+ * Returns true once h is set; else e->reason tells what is wrong, or is NULL
+ * if more bytes are needed. */
+static bool read_header(const struct ws_decoder *d, const uint8_t *buf, size_t len,
+                        struct header *h, struct ws_event *e)
+{
+    size_t have = len - d->at;
+    size_t extra;               /* bytes of the extended length */
+
+    e->code = WS_PROTOCOL_ERROR;
+    if (have < 1 || (e->reason = fault_in_first(d, buf[d->at])) != NULL)
+        return false;
+    if (have < 2 || (e->reason = fault_in_second(buf[d->at], buf[d->at + 1])) != NULL)
+        return false;
+    h->fin = (buf[d->at] & 0x80) != 0;
+    h->opcode = buf[d->at] & 0x0F;
+    h->len = buf[d->at + 1] & 0x7F;
+    extra = h->len == 127 ? 8 : h->len == 126 ? 2 : 0;
+    if (have < 2 + extra)
+        return false;
+    if (extra > 0)
+        h->len = big_endian(buf, d->at + 2, extra);
+    if ((e->reason = fault_in_length(h->len, extra)) != NULL)
+        return false;
+    if (!is_control(h->opcode) && h->len > d->limit - (d->end - d->start)) {
+        breach(e, WS_TOO_BIG, "the message is over the limit", 0);
+        return false;
+    }
+    h->size = 2 + extra + 4;
+    return have >= h->size;
+}
+
+/* The top bit of each of eight bytes: none is set in ASCII. */
+#define HIGH_BITS UINT64_C(0x8080808080808080)
+
+/* 5.3: payload byte i is xored with mask byte i % 4.  The payload at `from`
+ * moves down to `to`, over the header that stood before it, eight bytes at a
+ * time; the mask is turned so that the next byte's is mask[0] again.  Returns
+ * whether all of it is ASCII, which costs next to nothing to see here. */
+static bool unmask(uint8_t *buf, size_t to, size_t from, size_t n, uint8_t mask[4])
+{
+    uint8_t turned[8];
+    uint64_t key, word, seen = 0;
+    size_t i = 0;
+
+    memcpy(turned, mask, 4);
+    memcpy(turned + 4, mask, 4);
+    memcpy(&key, turned, 8);    /* in memory order: right on either endianness */
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&word, buf + from + i, 8);
+        word ^= key;
+        seen |= word;
+        memcpy(buf + to + i, &word, 8);
+    }
+    for (; i < n; i++) {
+        buf[to + i] = buf[from + i] ^ mask[i % 4];
+        seen |= buf[to + i];
+    }
+    memcpy(mask, turned + n % 4, 4);
+    return (seen & HIGH_BITS) == 0;
+}
+
+/* ---- Part 3: messages, sections 5.4 and 8.1 -------------------------------------- */
+
+/* The first byte of a character, RFC 3629 section 4: it tells how many follow,
+ * and what the second may be.  Left out are encodings that are longer than
+ * need be, UTF-16 surrogates, and what lies beyond U+10FFFF. */
+static bool utf8_first(struct ws_utf8 *u, uint8_t b)
+{
+    u->missing = b < 0x80 ? 0 : b < 0xE0 ? 1 : b < 0xF0 ? 2 : 3;
+    u->low = b == 0xE0 ? 0xA0 : b == 0xF0 ? 0x90 : 0x80;
+    u->high = b == 0xED ? 0x9F : b == 0xF4 ? 0x8F : 0xBF;
+    return b < 0x80 || (b >= 0xC2 && b <= 0xF4);
+}
+
+static bool utf8_next(struct ws_utf8 *u, uint8_t b)
+{
+    bool right = b >= u->low && b <= u->high;
+    u->missing--;
+    u->low = 0x80;
+    u->high = 0xBF;
+    return right;
+}
+
+/* The index of the first byte in buf[from..to) that can't be UTF-8, or `to`. */
+static size_t utf8_check(struct ws_utf8 *u, const uint8_t *buf, size_t from, size_t to)
+{
+    uint64_t word;
+    size_t i = from;
+
+    while (i < to) {
+        if (u->missing == 0 && i + 8 <= to) {       /* ASCII, eight at a time */
+            memcpy(&word, buf + i, 8);
+            if ((word & HIGH_BITS) == 0) {
+                i += 8;
+                continue;
+            }
+        }
+        if (u->missing == 0 ? !utf8_first(u, buf[i]) : !utf8_next(u, buf[i]))
+            return i;
+        i++;
+    }
+    return to;
+}
+
+static enum ws_type not_utf8(const struct ws_decoder *d, struct ws_event *e)
+{
+    return breach(e, WS_NOT_UTF8, "the text is not UTF-8", d->bad);     /* 8.1 */
+}
+
+/* Takes what has come of this frame's payload to the end of the message so
+ * far.  Returns false at the first byte that is not UTF-8 in a text. */
+static bool take_payload(struct ws_decoder *d, uint8_t *buf, size_t len)
+{
+    size_t n = len - d->at;
+    size_t from = d->end;
+    size_t bad;
+    bool ascii;
+
+    if (n > d->left)
+        n = (size_t)d->left;
+    ascii = unmask(buf, d->end, d->at, n, d->mask);
+    d->end += n;
+    d->at += n;
+    d->left -= n;
+    if (d->bad != 0 || (ascii && d->utf8.missing == 0))
+        return true;            /* known to be no UTF-8, and binary; or ASCII */
+    bad = utf8_check(&d->utf8, buf, from, d->end);
+    if (bad < d->end)
+        d->bad = bad - d->start + 1;
+    return d->bad == 0 || d->type == WS_BINARY;
+}
+
+static void forget_message(struct ws_decoder *d)
+{
+    d->whole = false;
+    d->start = d->end = d->at;
+    d->type = 0;
+    d->bad = 0;
+    memset(&d->utf8, 0, sizeof d->utf8);
+}
+
+static enum ws_type message(struct ws_decoder *d, struct ws_event *e)
+{
+    if (d->utf8.missing != 0 && d->bad == 0)        /* ends inside a character */
+        d->bad = d->end - d->start;
+    if (d->bad != 0 && d->type == WS_TEXT)
+        return not_utf8(d, e);
+    d->whole = true;
+    e->at = d->start;
+    e->len = d->end - d->start;
+    e->bad = d->bad;
+    return (enum ws_type)d->type;
+}
+
+/* ---- Part 4: closing, sections 5.5.1 and 7.4 -------------------------------------- */
+
+/* 7.4.1, 7.4.2, and the codes that IANA has registered since (1012 to 1014):
+ * others stand for "no close frame came" or are not given out. */
+static bool is_close_code(int code)
+{
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
+        || (code >= 3000 && code <= 4999);
+}
+
+/* 5.5.1: no payload, or a code of two bytes and a reason in UTF-8. */
+static enum ws_type close_frame(const uint8_t *buf, struct ws_event *e)
+{
+    struct ws_utf8 u = { 0, 0, 0 };
+    size_t end = e->at + e->len;
+    size_t bad;
+
+    e->code = WS_NO_CODE;
+    if (e->len == 0)
+        return WS_CLOSE;
+    if (e->len == 1)
+        return breach(e, WS_PROTOCOL_ERROR, "a close frame with half a code", 0);
+    e->code = (int)big_endian(buf, e->at, 2);
+    e->at += 2;
+    e->len -= 2;
+    if (!is_close_code(e->code))
+        return breach(e, WS_PROTOCOL_ERROR, "a close code that must not be sent", 0);
+    bad = utf8_check(&u, buf, e->at, end);
+    if (bad < end || u.missing != 0)
+        return breach(e, WS_NOT_UTF8, "the close reason is not UTF-8", 0);
+    return WS_CLOSE;
+}
+
+/* A control frame is handed out whole, from where it lies; the message around
+ * it is not disturbed (5.4). */
+static enum ws_type control(struct ws_decoder *d, uint8_t *buf, size_t len,
+                            const struct header *h, struct ws_event *e)
+{
+    uint8_t mask[4];
+    size_t n = (size_t)h->len;
+    if (len - d->at - h->size < n)
+        return WS_MORE;
+    memcpy(mask, buf + d->at + h->size - 4, 4);
+    e->at = d->at + h->size;
+    e->len = n;
+    unmask(buf, e->at, e->at, n, mask);
+    d->at = e->at + n;
+    if (h->opcode == WS_OP_CLOSE)
+        return close_frame(buf, e);
+    return h->opcode == WS_OP_PING ? WS_PING : WS_PONG;
+}
+
+static void begin_frame(struct ws_decoder *d, const uint8_t *buf, const struct header *h)
+{
+    d->at += h->size;
+    memcpy(d->mask, buf + d->at - 4, 4);
+    d->left = h->len;
+    d->fin = h->fin;
+    d->in_frame = true;
+    if (h->opcode != WS_OP_CONTINUATION)
+        d->type = h->opcode == WS_OP_TEXT ? WS_TEXT : WS_BINARY;
+}
+
+void ws_start(struct ws_decoder *d, size_t at, size_t limit)
+{
+    memset(d, 0, sizeof *d);
+    d->limit = limit;
+    d->at = at;
+    forget_message(d);
+}
+
+enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_event *e)
+{
+    struct header h = { false, 0, 0, 0 };
+    memset(e, 0, sizeof *e);
+    if (d->whole)
+        forget_message(d);
+    for (;;) {
+        if (!d->in_frame) {
+            if (!read_header(d, buf, len, &h, e))
+                return e->reason != NULL ? WS_BREACH : WS_MORE;
+            if (is_control(h.opcode))
+                return control(d, buf, len, &h, e);
+            begin_frame(d, buf, &h);
+        }
+        if (!take_payload(d, buf, len))
+            return not_utf8(d, e);
+        if (d->left > 0)
+            return WS_MORE;
+        d->in_frame = false;
+        if (d->fin)
+            return message(d, e);
+    }
+}
+
+/* ws_next looks at `fin` and `left` of the last frame again, finds the message
+ * complete, and hands it out once more. */
+void ws_again(struct ws_decoder *d)
+{
+    d->whole = false;
+    d->in_frame = true;
+}
+
+size_t ws_keep(struct ws_decoder *d, uint8_t *to, const uint8_t *from, size_t len)
+{
+    size_t done = d->whole ? 0 : d->end - d->start;
+    size_t rest = len - d->at;
+
+    memmove(to, from + d->end - done, done);
+    memmove(to + done, from + d->at, rest);
+    d->start = 0;
+    d->end = d->at = done;
+    if (d->whole)
+        forget_message(d);
+    return done + rest;
+}
+
+/* ---- Part 5: what the server sends, section 5 ------------------------------------- */
+
+/* 5.1: a server masks nothing.  5.2: the length in the fewest bytes. */
+size_t ws_write_header(uint8_t *out, enum ws_opcode opcode, size_t len)
+{
+    size_t extra = len < 126 ? 0 : len < 65536 ? 2 : 8;
+    out[0] = (uint8_t)(0x80 | opcode);
+    out[1] = (uint8_t)(extra == 0 ? len : extra == 2 ? 126 : 127);
+    for (size_t i = 0; i < extra; i++)
+        out[2 + i] = (uint8_t)((uint64_t)len >> (8 * (extra - 1 - i)) & 0xFF);
+    return 2 + extra;
+}
+
+size_t ws_write_control(uint8_t *out, enum ws_opcode opcode, const uint8_t *payload, size_t len)
+{
+    size_t n = ws_write_header(out, opcode, len);
+    memcpy(out + n, payload, len);
+    return n + len;
+}
+
+size_t ws_write_close(uint8_t *out, int code, const char *reason)
+{
+    uint8_t payload[WS_CONTROL_MAX] = { 0 };
+    size_t len = 2;
+    if (code == WS_NO_CODE)         /* 7.4.1: 1005 is never sent */
+        return ws_write_control(out, WS_OP_CLOSE, payload, 0);
+    payload[0] = (uint8_t)(code >> 8 & 0xFF);
+    payload[1] = (uint8_t)(code & 0xFF);
+    for (; reason[len - 2] != '\0' && len < WS_CONTROL_MAX; len++)
+        payload[len] = (uint8_t)reason[len - 2];
+    return ws_write_control(out, WS_OP_CLOSE, payload, len);
+}
