@@ -1,4 +1,8 @@
-# The protocol of a chat server, without sockets; "make test" plays its tables.
+# The chat server: make && ./chat
+#
+# "make" always compiles, which takes a second, so that other limits are never
+# silently ignored:  make CLIENTS=10000 MESSAGE=4096
+# The limits are at the top of chat.c; "chat -h" prints those compiled in.
 
 .POSIX:
 
@@ -7,13 +11,35 @@ CFLAGS = -O2
 STD = -std=c99 -pedantic -D_POSIX_C_SOURCE=200809L
 WARN = -Wall -Wextra -Wconversion -Wshadow
 COMPILE = $(CC) $(STD) $(WARN) $(CFLAGS)
+LIMITS = $(CLIENTS:%=-DCLIENTS=%) $(MESSAGE:%=-DMESSAGE=%)
 PROTOCOL = ws.c json.c sha1.c base64.c
 
-test: always
+# The real server but for its patience; and the same with few places.
+HURRIED = -DHANDSHAKE_MS=600 -DCLOSE_MS=500 -DCLOSE_ALL_MS=1000 -DSTALL_MS=1000
+TINY = $(HURRIED) -DCLIENTS=4
+
+chat: always
+	$(COMPILE) $(LIMITS) -o chat chat.c $(PROTOCOL)
+
+## test: pass the tests; needs bats
+test: chat test-programs
+	@sh test/run.sh
+
+test-programs: always
 	@mkdir -p test/bin
+	$(COMPILE) $(HURRIED) -o test/bin/chat-hurried chat.c $(PROTOCOL)
+	$(COMPILE) $(TINY) -o test/bin/chat-tiny chat.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/peer test/peer.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)
-	test/bin/unit
+
+## clean: remove what was built
+clean:
+	rm -rf chat test/bin
+
+## help: these lines
+help:
+	@sed -n 's/^## /make /p' Makefile
 
 always:
 
-.PHONY: always test
+.PHONY: always clean help test test-programs

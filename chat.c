@@ -1,0 +1,1741 @@
+/* chat.c -- a WebSocket chat server: who is connected, who gets what, and when.
+ *
+ * One thread, one poll().  Nobody is ever waited for: a client whose message
+ * finds no room is parked, which means that its socket is not read until there
+ * is room, and TCP slows it down.  All memory is in the arrays below.
+ *
+ * How to read it: main and turn, at the end, are the table of contents; the
+ * two approaches that the program compares stand side by side in part 5.
+ *
+ *    1  limits                    6  what clients say
+ *    2  clients and their states  7  leaving
+ *    3  the log                   8  sockets
+ *    4  outboxes and waiting      9  waiting: what poll costs, how to pay less
+ *    5  the two approaches       10  starting, stopping, main
+ *
+ * A client is spoken of by its slot, an index into the arrays, as long as it
+ * is connected; a user by its id, which is never used twice. */
+
+#include "json.h"
+#include "ws.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- 1. Limits ----------------------------------------------------------------------
+ * All can be set from the command line of make: make CLIENTS=10000 MESSAGE=4096. */
+
+#ifndef CLIENTS
+#define CLIENTS 1024            /* connections at a time */
+#endif
+#ifndef MESSAGE
+#define MESSAGE 65536           /* bytes of the largest message, as JSON */
+#endif
+#ifndef HANDSHAKE_MS
+#define HANDSHAKE_MS 10000      /* from the connection to a whole request */
+#endif
+#ifndef CLOSE_MS
+#define CLOSE_MS 5000           /* on the way out: from the last byte that the peer took */
+#endif
+#ifndef CLOSE_ALL_MS
+#define CLOSE_ALL_MS 10000      /* on the way out, in all */
+#endif
+#ifndef STALL_MS
+#define STALL_MS 10000          /* somebody waits for a peer that takes nothing */
+#endif
+
+enum {
+    SPARE = 16,                 /* slots beyond CLIENTS, to answer 503 from */
+    SLOTS = CLIENTS + SPARE,
+    QUEUE = 10,                 /* messages: the article's channel has room for ten */
+    DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
+    STOP_MS = 2000,             /* from the signal to the end, at most */
+    STOP_QUIET_MS = 1000,       /* the same, from the last byte that went out */
+    ACCEPT_PAUSE_MS = 100,      /* after accept() found no descriptor or memory */
+    ACCEPT_BATCH = 64,          /* connections taken in a turn, so that talk goes on */
+    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: left alone it takes megabytes,
+                                 * and hides that a peer does not read */
+    LISTENERS = 8,              /* addresses listened on */
+    SHOWN_IDS = 100,            /* on the page for a plain GET */
+    PAGE_SIZE = 4096,           /* bytes of that page and its header, at most */
+    LOG_LINE = 512,             /* bytes */
+    LOG_QUOTE = 120             /* bytes of a message that the log shows */
+};
+
+/* An answer to a frame, a pong or a notice, always has room: a frame is decoded
+ * only while this much is free in its sender's own outbox.  So has one close
+ * frame.  What others send never uses these bytes. */
+enum {
+    REPLY_MAX = 256,
+    RESERVE = REPLY_MAX + WS_CONTROL_FRAME
+};
+
+/* An inbox holds the largest message and what may lie behind it, or a request;
+ * an outbox the largest message as it goes out, and the reserves. */
+#define INBOX_SIZE ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
+#define OUTBOX_SIZE ((MESSAGE > PAGE_SIZE ? MESSAGE : PAGE_SIZE) + WS_HEADER_MAX \
+                     + JSON_AROUND + RESERVE)
+
+/* An array of a negative size: how C99 makes the compiler check a rule. */
+typedef char buffers_of_more_than_1_GiB_choose_smaller_CLIENTS_or_MESSAGE
+    [(uint64_t)SLOTS * (INBOX_SIZE + OUTBOX_SIZE) <= UINT64_C(1) << 30 ? 1 : -1];
+typedef char a_pong_fits_the_reserve[(int)REPLY_MAX >= (int)WS_CONTROL_FRAME ? 1 : -1];
+typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 1 : -1];
+
+/* ---- 2. Clients and their states -----------------------------------------------------
+ *
+ *          accept()       whole request      101 queued
+ *   FREE ----------> REQUEST ------> JOINING -------> OPEN
+ *    ^                  |                              |  end of input
+ *    |          refused |    Close queued, or answered |----------------.
+ *    |                  v                              |                v
+ *    |               CLOSING <-------------------------'            DRAINING
+ *    |                  | all written, our half shut                    | all written
+ *    |                  v                                               |
+ *    |              LINGERING ------------- end of input ---------------+---> DEAD
+ *    |                                                                         |
+ *    '------------------------ reap(), the only place that closes -------------'
+ *
+ * Any state turns DEAD when a deadline passes or input fails. */
+
+enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
+
+#define BIT(state) (1u << (state))
+
+static const unsigned may_follow[] = {          /* the picture, as data */
+    [FREE]      = BIT(REQUEST),
+    [REQUEST]   = BIT(JOINING) | BIT(CLOSING) | BIT(DEAD),
+    [JOINING]   = BIT(OPEN) | BIT(DEAD),
+    [OPEN]      = BIT(CLOSING) | BIT(DRAINING) | BIT(DEAD),
+    [CLOSING]   = BIT(DRAINING) | BIT(LINGERING) | BIT(DEAD),
+    [DRAINING]  = BIT(DEAD),
+    [LINGERING] = BIT(DEAD),
+    [DEAD]      = BIT(FREE),
+};
+
+enum { NONE = -1 };
+
+/* What every look at everyone reads; the buffers are apart. */
+struct client {
+    int fd;                     /* NONE when closed */
+    enum state state;
+    bool broken;                /* output failed: only its input still counts */
+    bool notices;               /* it asked for the subprotocol of that name */
+    bool pinged;                /* and nothing came or went since */
+    int64_t id;                 /* 0: not a user */
+    size_t in_used;             /* bytes in the inbox */
+    uint8_t *out;               /* its outbox, or a hot one for this turn */
+    size_t out_at, out_used;    /* to be written: out[out_at .. out_at+out_used) */
+    int64_t since;              /* when it was accepted, or began to leave */
+    int64_t life;               /* when a byte last came or went */
+    int64_t took;               /* when the kernel last took a byte, or when
+                                 * somebody began to wait for that */
+    int next_in_bucket;         /* users with the same hash */
+    int seat;                   /* its index in seats */
+    struct ws_decoder ws;
+};
+
+static struct client clients[SLOTS];
+static uint8_t inbox[SLOTS][INBOX_SIZE];
+static uint8_t outbox[SLOTS][OUTBOX_SIZE];
+
+/* All slots: seats[0 .. in_use) are taken, the others free. */
+static int seats[SLOTS];
+static int in_use;
+static int capacity = CLIENTS;  /* less where descriptors are short */
+
+/* Times are microseconds of a clock that nobody sets. */
+#define MS INT64_C(1000)
+#define NEVER INT64_MAX
+
+static int64_t now;             /* read once, when poll returns */
+static int64_t keep = DEFAULT_KEEP_S * 1000 * MS;
+static int64_t stop_began;      /* 0: running */
+static int64_t last_out;        /* when a byte last went out to anyone */
+
+static int64_t read_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 * MS + t.tv_nsec / 1000;
+}
+
+static int slot_of(const struct client *c)
+{
+    return (int)(c - clients);
+}
+
+/* A user that messages are for: from the moment that our Close is queued or
+ * its output has failed, nobody finds it any more. */
+static bool is_known(const struct client *c)
+{
+    return c->state == OPEN && !c->broken;
+}
+
+/* A set of slots (and other places to wait at) that is walked in order. */
+enum { ROUTER = SLOTS, DOOR, PLACES };
+
+struct list {
+    int count;
+    int item[PLACES];
+    bool has[PLACES];
+};
+
+static struct list recent;      /* talked lately: part 9 */
+static struct list written;     /* something was put into the outbox this turn */
+static struct list unserved;    /* places where those who wait may go on */
+static struct list leaving;     /* DEAD: reap() frees them */
+
+static void add(struct list *l, int i)
+{
+    if (!l->has[i])
+        l->item[l->count++] = i;
+    l->has[i] = true;
+}
+
+static int take(struct list *l)
+{
+    int i = l->item[--l->count];
+    l->has[i] = false;
+    return i;
+}
+
+/* ---- 3. The log -----------------------------------------------------------------------
+ * One line an event, one write() a line. */
+
+static bool quiet;
+
+static void log_line(const char *format, ...)
+{
+    char line[LOG_LINE];
+    va_list args;
+    int n;
+
+    if (quiet)
+        return;
+    va_start(args, format);
+    n = vsnprintf(line, sizeof line - 1, format, args);
+    va_end(args);
+    if (n < 0)
+        return;
+    if (n > (int)sizeof line - 2)
+        n = (int)sizeof line - 2;
+    line[n++] = '\n';
+    while (write(STDERR_FILENO, line, (size_t)n) < 0 && errno == EINTR)
+        ;
+}
+
+/* Is there a control character at bytes[i]: ASCII's, or one of U+0080 to U+009F,
+ * which are C2 80 to C2 9F in UTF-8 and start commands in some terminals? */
+static bool is_terminal_control(const uint8_t *bytes, size_t i, size_t len)
+{
+    return bytes[i] < ' ' || bytes[i] == 0x7F
+        || (bytes[i] == 0xC2 && i + 1 < len && bytes[i + 1] < 0xA0);
+}
+
+/* Bytes from the network for people to read: controls escaped, the end cut. */
+struct quote {
+    char text[4 * LOG_QUOTE + 32];
+};
+
+static struct quote quote(const uint8_t *bytes, size_t len)
+{
+    struct quote q;
+    size_t shown = len, n = 0;
+    if (shown > LOG_QUOTE)
+        for (shown = LOG_QUOTE; shown > 0 && (bytes[shown] & 0xC0) == 0x80; shown--)
+            ;                   /* not in the middle of a character */
+    for (size_t i = 0; i < shown; i++) {
+        if (is_terminal_control(bytes, i, len))
+            n += (size_t)sprintf(q.text + n, "\\x%02X", (unsigned)bytes[i]);
+        else
+            q.text[n++] = (char)bytes[i];
+    }
+    q.text[n] = '\0';
+    if (shown < len)
+        sprintf(q.text + n, "... (%zu bytes)", len);
+    return q;
+}
+
+/* "user 3", or where it connects from while it is nobody yet. */
+struct name {
+    char text[INET6_ADDRSTRLEN + 16];
+};
+
+static struct name address_of(const struct sockaddr *address, socklen_t len)
+{
+    char host[INET6_ADDRSTRLEN], port[8];
+    struct name n;
+    if (getnameinfo(address, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        strcpy(n.text, "someone");
+    else
+        sprintf(n.text, address->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+    return n;
+}
+
+static struct name peer_of(const struct client *c)
+{
+    struct sockaddr_storage address = { 0 };
+    socklen_t len = sizeof address;
+    getpeername(c->fd, (struct sockaddr *)&address, &len);
+    return address_of((struct sockaddr *)&address, len);
+}
+
+static void log_left(const struct client *c, const char *why)
+{
+    if (is_known(c))
+        log_line("user %" PRId64 " left: %s", c->id, why);
+}
+
+/* ---- 4. Outboxes and waiting ------------------------------------------------------------
+ *
+ * While the outbox is empty, what is put into it is built in one of a few hot
+ * buffers, and moved only if the kernel does not take it all: who is up to date
+ * costs no memory, and the hot buffers stay in the processor's cache. */
+
+enum { HOT = 32 };
+
+static uint8_t hot[HOT][OUTBOX_SIZE];
+static int hot_used;
+
+static size_t room_of(const struct client *c)
+{
+    return OUTBOX_SIZE - c->out_used;
+}
+
+/* Where the next bytes for c go, up to `most` of them, which is at most its
+ * room.  The caller then adds to out_used. */
+static uint8_t *outbox_end(struct client *c, size_t most)
+{
+    int slot = slot_of(c);
+    if (c->out_used == 0) {
+        c->out = hot_used < HOT ? hot[hot_used++] : outbox[slot];
+        c->out_at = 0;
+    }
+    if (most > OUTBOX_SIZE - c->out_at - c->out_used) {
+        memmove(c->out, c->out + c->out_at, c->out_used);
+        c->out_at = 0;
+    }
+    add(&written, slot);
+    add(&recent, slot);
+    return c->out + c->out_at + c->out_used;
+}
+
+/* A ping, or a pong, for which there is the reserve. */
+static void put_control(struct client *c, enum ws_opcode opcode, const uint8_t *payload, size_t len)
+{
+    if (!c->broken)
+        c->out_used += ws_write_control(outbox_end(c, WS_CONTROL_FRAME), opcode, payload, len);
+}
+
+static void put_notice(struct client *c, const char *format, ...)
+{
+    char token[REPLY_MAX - WS_HEADER_MAX - JSON_AROUND];
+    uint8_t *out;
+    va_list args;
+    size_t len;
+
+    if (c->broken)
+        return;
+    token[0] = '"';
+    va_start(args, format);
+    vsnprintf(token + 1, sizeof token - 1, format, args);
+    va_end(args);
+    len = strlen(token);
+    token[len++] = '"';         /* over the NUL */
+    out = outbox_end(c, REPLY_MAX);
+    c->out_used += ws_write_header(out, WS_OP_TEXT, json_size(0, len));
+    out = outbox_end(c, REPLY_MAX - WS_HEADER_MAX);
+    c->out_used += json_write(out, 0, (const uint8_t *)token, len);
+}
+
+/* Who waits, and where.  A client waits for room in a user's outbox or in the
+ * router's queue.  The router itself waits for a user's outbox, and those who
+ * want to join wait at the door while it does. */
+static struct place {
+    int first, last;            /* in the order of arrival; NONE: nobody */
+} places[PLACES];
+
+static struct waiter {
+    int at;                     /* the place, or NONE: not parked */
+    int next;                   /* in line behind it, or NONE */
+    size_t needs;               /* bytes, in an outbox */
+    bool served;                /* first in line: this once it does not queue */
+} waiters[SLOTS + 1];
+
+static int queue_count;         /* messages in the router's queue */
+
+static bool is_parked(int who)
+{
+    return waiters[who].at != NONE;
+}
+
+/* c can't be reached any more.  Lost is what it was not sent, and what it sent
+ * that still waited. */
+static void log_gone(const struct client *c, const char *why)
+{
+    size_t from = is_parked(slot_of(c)) ? c->in_used : 0;
+
+    if (c->id != 0 && c->out_used + from > 0)
+        log_line("user %" PRId64 "%s: %s; lost: %zu bytes to it, %zu from it", c->id,
+                 is_known(c) ? " left" : "", why, c->out_used, from);
+    else
+        log_left(c, why);
+}
+
+static void park(int who, int at, size_t needs)
+{
+    waiters[who] = (struct waiter){ at, NONE, needs, false };
+    if (places[at].first == NONE) {
+        places[at].first = who;
+        if (at < SLOTS)
+            clients[at].took = now;     /* its time to take a byte begins */
+    } else {
+        waiters[places[at].last].next = who;
+    }
+    places[at].last = who;
+}
+
+static void leave_line(int who)
+{
+    int at = waiters[who].at;
+    int before = NONE;
+    if (at == NONE)
+        return;
+    for (int w = places[at].first; w != who; w = waiters[w].next)
+        before = w;
+    if (before == NONE)
+        places[at].first = waiters[who].next;
+    else
+        waiters[before].next = waiters[who].next;
+    if (places[at].last == who)
+        places[at].last = before;
+    waiters[who].at = NONE;
+}
+
+/* The only place that changes a state. */
+static void enter(struct client *c, enum state next)
+{
+    int slot = slot_of(c);
+    assert(may_follow[c->state] & BIT(next));
+    c->state = next;
+    c->since = c->took = now;
+    add(&recent, slot);
+    if (next == DEAD) {
+        leave_line(slot);
+        c->out_used = 0;
+        add(&leaving, slot);
+    }
+    if (places[slot].first != NONE)
+        add(&unserved, slot);   /* who waits for it waits in vain */
+}
+
+static void router_run(void);
+
+static bool has_room(int at, size_t needs)
+{
+    if (at == DOOR)
+        return !is_parked(ROUTER);
+    if (at == ROUTER && queue_count == QUEUE)
+        router_run();           /* ten is no limit while the router moves on */
+    if (at == ROUTER)
+        return queue_count < QUEUE;
+    return !is_known(&clients[at]) || room_of(&clients[at]) >= needs;
+}
+
+/* May `who` put something there now?  If not it is parked: whoever comes while
+ * others wait queues behind them, so that every sender gets the same share and
+ * a big message is not starved by small ones. */
+static bool gets_room(int who, int at, size_t needs, bool served)
+{
+    if ((served || places[at].first == NONE) && has_room(at, needs))
+        return true;
+    park(who, at, needs);
+    return false;
+}
+
+static void resume(int who);
+
+static void serve(int at)
+{
+    int who;
+    while ((who = places[at].first) != NONE && has_room(at, waiters[who].needs)) {
+        leave_line(who);
+        waiters[who].served = at != who;
+        resume(who);
+    }
+}
+
+static void serve_all(void)
+{
+    while (unserved.count > 0)
+        serve(take(&unserved));
+}
+
+/* ---- 5. The two approaches ---------------------------------------------------------------
+ *
+ * The article's goroutines and channels, in one thread: a user's receiving
+ * goroutine is POLLIN and digest(), its sending goroutine and channel are the
+ * outbox and POLLOUT, the router's goroutine is router_run(), and to block on
+ * a full channel is to be parked. */
+
+struct message {
+    int64_t from, to;           /* user ids */
+    const uint8_t *token;       /* the JSON string, quotes and all */
+    size_t len;
+};
+
+enum { BUCKETS = 4096 };        /* a power of two */
+
+static int buckets[BUCKETS];    /* first slot of those with this hash, or NONE */
+
+/* Ids come one after the other, so their low bits spread them evenly. */
+static int *bucket_of(int64_t id)
+{
+    return &buckets[id & (BUCKETS - 1)];
+}
+
+static void table_add(struct client *c)
+{
+    int *bucket = bucket_of(c->id);
+    c->next_in_bucket = *bucket;
+    *bucket = slot_of(c);
+}
+
+static void table_remove(const struct client *c)
+{
+    int *link = bucket_of(c->id);
+    while (*link != slot_of(c))
+        link = &clients[*link].next_in_bucket;
+    *link = c->next_in_bucket;
+}
+
+static struct client *find_user(int64_t id)
+{
+    int slot = *bucket_of(id);
+    while (slot != NONE && clients[slot].id != id)
+        slot = clients[slot].next_in_bucket;
+    return slot != NONE && is_known(&clients[slot]) ? &clients[slot] : NULL;
+}
+
+static void log_message(const struct message *m, const char *what)
+{
+    if (!quiet)
+        log_line("user %" PRId64 " -> user %" PRId64 ": %s%s", m->from, m->to, what,
+                 quote(m->token, m->len).text);
+}
+
+/* The article logs it; a sender that speaks `notices` is told as well.  The
+ * reply reserve is for what a client is told about its own frames, so that the
+ * router, which is late, has to find room like anyone else. */
+static bool undeliverable(const struct message *m, int who, bool served)
+{
+    struct client *from = find_user(m->from);
+    if (from != NULL && from->notices) {
+        if (who == ROUTER && !gets_room(who, slot_of(from), REPLY_MAX + RESERVE, served))
+            return false;
+        put_notice(from, "user %" PRId64 " is not connected", m->to);
+    }
+    if (!quiet)
+        log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
+                 " is not connected", m->from, m->to, m->to);
+    return true;
+}
+
+static void log_wait(const struct message *m, int who)
+{
+    if (who == ROUTER)
+        log_line("the router waits for room at user %" PRId64, m->to);
+    else
+        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, m->to);
+}
+
+/* Builds the message in its recipient's outbox.  Returns false if there is no
+ * room: then `who` is parked until there is. */
+static bool deliver(const struct message *m, int who)
+{
+    struct client *to = find_user(m->to);
+    size_t size = json_size(m->from, m->len);
+    bool served = waiters[who].served;
+    uint8_t *out;
+
+    waiters[who].served = false;
+    if (to == NULL)
+        return undeliverable(m, who, served);
+    if (!gets_room(who, slot_of(to), size + WS_HEADER_MAX + RESERVE, served)) {
+        log_wait(m, who);
+        return false;
+    }
+    out = outbox_end(to, size + WS_HEADER_MAX);
+    size = ws_write_header(out, WS_OP_TEXT, size);
+    to->out_used += size + json_write(out + size, m->from, m->token, m->len);
+    log_message(m, "");
+    return true;
+}
+
+/* ---- Approach A: the router --------------------------------------------------------------
+ * All messages pass through one queue, and router_run() alone takes them out.
+ * It waits for the recipient of the first one, and all behind it wait, too. */
+
+static struct message queue[QUEUE];
+static uint8_t queued[QUEUE][MESSAGE];  /* copies: the sender's buffer goes on */
+static int queue_head;
+
+static void router_run(void)
+{
+    while (queue_count > 0 && !is_parked(ROUTER) && deliver(&queue[queue_head], ROUTER)) {
+        queue_head = (queue_head + 1) % QUEUE;
+        queue_count--;
+    }
+}
+
+static bool router_send(const struct message *m, int sender)
+{
+    bool served = waiters[sender].served;
+    int tail;
+    waiters[sender].served = false;
+    if (!gets_room(sender, ROUTER, 0, served)) {
+        log_line("user %" PRId64 " waits for the router", m->from);
+        return false;
+    }
+    tail = (queue_head + queue_count++) % QUEUE;
+    queue[tail] = *m;
+    queue[tail].token = memcpy(queued[tail], m->token, m->len);
+    return true;
+}
+
+/* Joining and leaving are the router's work as well, and wait while it waits. */
+static bool router_is_free(void)
+{
+    return !is_parked(ROUTER);
+}
+
+/* ---- Approach B: the user directory --------------------------------------------------------
+ * No queue: whoever read the message finds the recipient and delivers it.  With
+ * threads, the table would need the article's RWMutex. */
+
+static bool directory_send(const struct message *m, int sender)
+{
+    return deliver(m, sender);
+}
+
+static void directory_run(void)
+{
+}
+
+static bool directory_is_free(void)
+{
+    return true;
+}
+
+static const struct approach {
+    const char *name;
+    bool (*send)(const struct message *, int sender);   /* false: it is parked */
+    void (*run)(void);                                  /* once a turn */
+    bool (*is_free)(void);                              /* may users join and leave? */
+} approaches[] = {
+    { "directory", directory_send, directory_run, directory_is_free },
+    { "router", router_send, router_run, router_is_free },
+};
+
+static const struct approach *approach = &approaches[0];
+
+/* ---- 6. What clients say --------------------------------------------------------------------- */
+
+/* The last thing that c is sent.  What its outbox holds goes out before. */
+static void start_close(struct client *c, int code, const char *reason)
+{
+    if (c->broken) {
+        enter(c, DEAD);
+        return;
+    }
+    c->out_used += ws_write_close(outbox_end(c, WS_CONTROL_FRAME), code, reason);
+    enter(c, CLOSING);
+}
+
+static void chat_message(struct client *c, const uint8_t *buf, const struct ws_event *e)
+{
+    struct json_message j;
+    struct message m;
+    if (e->bad != 0) {
+        put_notice(c, "not delivered: byte %zu: not UTF-8", e->bad);
+    } else if (json_read(buf + e->at, e->len, &j)) {
+        m = (struct message){ c->id, j.recipient_id, buf + e->at + j.at, j.len };
+        if (!approach->send(&m, slot_of(c)))
+            ws_again(&c->ws);
+        return;
+    } else if (j.wanted == NULL) {
+        put_notice(c, "not delivered: byte %zu: ends after byte %zu: a message is one line",
+                   j.byte, j.byte - 1);
+    } else {
+        put_notice(c, "not delivered: byte %zu: %s", j.byte, j.wanted);
+    }
+    if (!quiet)
+        log_line("user %" PRId64 ": bad message: %s", c->id, quote(buf + e->at, e->len).text);
+}
+
+static void close_frame(struct client *c, const uint8_t *buf, const struct ws_event *e)
+{
+    if (e->code == WS_NO_CODE)
+        log_left(c, "it sent Close");
+    else if (!quiet)
+        log_line("user %" PRId64 " left: it sent Close %d %s", c->id, e->code,
+                 quote(buf + e->at, e->len).text);
+    start_close(c, e->code, "");        /* 5.5.1: typically echoes the code */
+}
+
+static void breach(struct client *c, const struct ws_event *e)
+{
+    char reason[WS_CONTROL_MAX];
+    if (e->byte != 0)
+        snprintf(reason, sizeof reason, "%s at byte %zu", e->reason, e->byte);
+    else
+        snprintf(reason, sizeof reason, "%s", e->reason);
+    log_line("user %" PRId64 " left: we sent Close %d: %s", c->id, e->code, reason);
+    start_close(c, e->code, reason);
+}
+
+/* Handles the next frame.  Returns false if there is none. */
+static bool next_frame(struct client *c, uint8_t *buf, size_t len)
+{
+    struct ws_event e;
+    switch (ws_next(&c->ws, buf, len, &e)) {
+    case WS_MORE:
+        return false;
+    case WS_TEXT:
+    case WS_BINARY:
+        chat_message(c, buf, &e);
+        break;
+    case WS_PING:               /* 5.5.2 */
+        put_control(c, WS_OP_PONG, buf + e.at, e.len);
+        break;
+    case WS_PONG:               /* that it came was all it had to say */
+        break;
+    case WS_CLOSE:
+        close_frame(c, buf, &e);
+        break;
+    case WS_BREACH:
+        breach(c, &e);
+    }
+    return true;
+}
+
+/* Is there room for whatever the answer to the next frame will be? */
+static bool may_be_answered(struct client *c)
+{
+    if (c->broken || room_of(c) >= RESERVE)
+        return true;
+    park(slot_of(c), slot_of(c), RESERVE);
+    return false;
+}
+
+static void respond(struct client *c, int status, const char *body, bool head)
+{
+    uint8_t *out = outbox_end(c, PAGE_SIZE);
+    c->out_used += ws_write_response(out, PAGE_SIZE, status, "", body, head);
+    enter(c, CLOSING);
+}
+
+static void refuse(struct client *c, const uint8_t *buf, const struct ws_request *r)
+{
+    char body[2 * LOG_LINE];
+    if (r->seen.at == 0 && r->seen.len == 0)
+        sprintf(body, "%s\n", r->reason);
+    else
+        sprintf(body, "%s; it was: %s\n", r->reason, quote(buf + r->seen.at, r->seen.len).text);
+    if (!quiet)
+        log_line("%s: %d: %.*s", peer_of(c).text, r->status, (int)strlen(body) - 1, body);
+    respond(c, r->status, body, r->head);
+}
+
+/* The lowest ids of those who are online, in order; returns how many. */
+static int lowest_ids(int64_t ids[SHOWN_IDS], int *total)
+{
+    int n = 0;
+    *total = 0;
+    for (int i = 0; i < in_use; i++) {
+        const struct client *c = &clients[seats[i]];
+        int k;
+        if (!is_known(c))
+            continue;
+        ++*total;
+        if (n == SHOWN_IDS && c->id > ids[n - 1])
+            continue;
+        if (n < SHOWN_IDS)
+            n++;
+        for (k = n - 1; k > 0 && ids[k - 1] > c->id; k--)
+            ids[k] = ids[k - 1];
+        ids[k] = c->id;
+    }
+    return n;
+}
+
+static void show_page(struct client *c, const uint8_t *buf, const struct ws_request *r)
+{
+    static const char page[] =
+        "This is chat, a WebSocket server: users send each other messages.\n"
+        "\n"
+        "In a terminal, one message a line:\n"
+        "  websocat ws://%.*s\n"
+        "  {\"recipient_id\":1,\"message\":\"hi\"}\n"
+        "\n"
+        "The handshake by hand:\n"
+        "  curl -i -N --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \\\n"
+        "    -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' \\\n"
+        "    http://%.*s\n"
+        "\n"
+        "In the console of a browser that shows this page:\n"
+        "  ws = new WebSocket('ws://' + location.host); ws.onmessage = e => console.log(e.data)\n"
+        "  ws.send('{\"recipient_id\":1,\"message\":\"hi\"}')\n"
+        "\n"
+        "Online: %d";
+    char body[PAGE_SIZE - 512];
+    int64_t ids[SHOWN_IDS];
+    int total, n = lowest_ids(ids, &total);
+    int host_len = r->host.len < 256 ? (int)r->host.len : 256;
+    const char *host = (const char *)buf + r->host.at;
+    size_t len;
+
+    len = (size_t)sprintf(body, page, host_len, host, host_len, host, total);
+    for (int i = 0; i < n && len < sizeof body - 32; i++)
+        len += (size_t)sprintf(body + len, "%s%" PRId64, i == 0 ? ", users " : " ", ids[i]);
+    strcpy(body + len, n < total ? " ...\n" : "\n");
+    if (!quiet)
+        log_line("%s: 426: a plain request, shown the page", peer_of(c).text);
+    respond(c, 426, body, r->head);
+}
+
+/* ---- Who is let in, RFC 6455 sections 4.2.2 and 10.2 ---- */
+
+enum { ORIGIN_MAX = 300 };      /* bytes; the longest host name has 253 */
+
+static char let_in[ORIGIN_MAX]; /* option -o: one origin more, or "*" */
+
+/* RFC 6454 section 6.2: an origin, or scheme://Host, in lower case and without
+ * the port that its scheme implies, so that equal ones are equal texts. */
+static void normalize(char out[ORIGIN_MAX], const char *scheme, const char *text, size_t len)
+{
+    size_t n;
+
+    snprintf(out, ORIGIN_MAX, "%s%.*s", scheme, len < ORIGIN_MAX ? (int)len : ORIGIN_MAX, text);
+    for (n = 0; out[n] != '\0'; n++)
+        out[n] = (char)tolower((unsigned char)out[n]);
+    if (n > 10 && strncmp(out, "http://", 7) == 0 && strcmp(out + n - 3, ":80") == 0)
+        out[n - 3] = '\0';
+    if (n > 12 && strncmp(out, "https://", 8) == 0 && strcmp(out + n - 4, ":443") == 0)
+        out[n - 4] = '\0';
+}
+
+/* localhost or an address, perhaps with a port: a name could be made to point
+ * here by anyone. */
+static bool is_literal(const char *host)
+{
+    char name[ORIGIN_MAX];
+    struct in6_addr address;
+    bool bracket = host[0] == '[';
+    size_t len = strcspn(host += bracket, bracket ? "]" : ":");
+
+    memcpy(name, host, len);
+    name[len] = '\0';
+    return inet_pton(bracket ? AF_INET6 : AF_INET, name, &address) == 1
+        || (!bracket && strcmp(name, "localhost") == 0);
+}
+
+/* Programs send no Origin; a browser does, and means the page that connects.
+ * It has to be one that this server served, or that of option -o. */
+static bool is_let_in(const uint8_t *buf, const struct ws_request *r)
+{
+    const char *text = (const char *)buf;
+    char page[ORIGIN_MAX], own[ORIGIN_MAX], *host;
+
+    if (r->origin.at == 0 || strcmp(let_in, "*") == 0)
+        return true;
+    normalize(page, "", text + r->origin.at, r->origin.len);
+    if (strcmp(page, let_in) == 0)
+        return true;
+    if ((host = strstr(page, "://")) == NULL)
+        return false;
+    normalize(own, strncmp(page, "https:", 6) == 0 ? "https://" : "http://",
+              text + r->host.at, r->host.len);
+    return strcmp(page, own) == 0 && is_literal(host + 3);
+}
+
+static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_request *r)
+{
+    char reason[LOG_LINE];
+    struct quote origin = quote(buf + r->origin.at, r->origin.len);
+    struct ws_request refused = { .status = 403, .reason = reason, .head = r->head };
+
+    snprintf(reason, sizeof reason, "a page of %.*s may not connect; chat -o '%.*s' lets it in",
+             LOG_QUOTE, origin.text, LOG_QUOTE, origin.text);
+    refuse(c, buf, &refused);
+}
+
+/* ---- Joining ---- */
+
+static int64_t last_id;
+
+/* A user is in the table before its 101 goes out: a message that is sent to it
+ * the moment it sees the 101 arrives. */
+static void admit(struct client *c, const uint8_t *buf, const struct ws_request *r)
+{
+    char accept[WS_ACCEPT_LEN + 1], headers[256];
+    uint8_t *out = outbox_end(c, PAGE_SIZE);
+    c->id = ++last_id;
+    c->notices = r->offers;
+    table_add(c);
+    enter(c, OPEN);
+    ws_accept_key(buf + r->key.at, accept);
+    sprintf(headers, "Sec-WebSocket-Accept: %s\r\nChat-User-Id: %" PRId64 "\r\n%s", accept, c->id,
+            c->notices ? "Sec-WebSocket-Protocol: notices\r\n" : "");
+    c->out_used += ws_write_response(out, PAGE_SIZE, 101, headers, "", false);
+    if (c->notices)
+        put_notice(c, "you are user %" PRId64, c->id);
+    if (!quiet)
+        log_line("user %" PRId64 " joined from %s%s", c->id, peer_of(c).text,
+                 c->notices ? ", with notices" : "");
+    ws_start(&c->ws, r->size, MESSAGE);
+}
+
+static void take_request(struct client *c, const uint8_t *buf, size_t len)
+{
+    struct ws_request r;
+    if (!ws_parse_request(buf, len, "notices", &r))
+        return;
+    if ((r.status == 101 || r.reason == NULL) && !is_let_in(buf, &r)) {
+        refuse_origin(c, buf, &r);
+    } else if (r.reason != NULL) {
+        refuse(c, buf, &r);
+    } else if (r.status != 101) {
+        show_page(c, buf, &r);
+    } else {
+        if (c->state == REQUEST)
+            enter(c, JOINING);
+        if (approach->is_free())
+            admit(c, buf, &r);
+        else
+            park(slot_of(c), DOOR, 0);
+    }
+}
+
+/* Everything that buf[0..len) holds, up to where c has to wait; what is left
+ * then goes to its inbox. */
+static void digest(struct client *c, uint8_t *buf, size_t len)
+{
+    int slot = slot_of(c);
+    if (c->state == REQUEST || c->state == JOINING)
+        take_request(c, buf, len);
+    while (c->state == OPEN && !is_parked(slot) && may_be_answered(c) && next_frame(c, buf, len))
+        ;
+    waiters[slot].served = false;
+    c->in_used = 0;
+    if (c->state == REQUEST || c->state == JOINING || c->state == OPEN)
+        c->in_used = ws_keep(&c->ws, inbox[slot], buf, len);
+}
+
+/* Goes on where it was parked. */
+static void resume(int who)
+{
+    if (who == ROUTER) {
+        router_run();
+        add(&unserved, ROUTER);
+        add(&unserved, DOOR);
+        return;
+    }
+    clients[who].life = now;
+    add(&recent, who);
+    digest(&clients[who], inbox[who], clients[who].in_used);
+}
+
+/* ---- 7. Leaving --------------------------------------------------------------------------------
+ * Clients are marked where the trouble is seen, and removed in one place. */
+
+static void drop(struct client *c, const char *why)
+{
+    log_gone(c, why);
+    enter(c, DEAD);
+}
+
+static void output_failed(struct client *c, const char *why)
+{
+    if (c->state != OPEN) {
+        drop(c, why);           /* its input does not count any more */
+        return;
+    }
+    log_gone(c, why);
+    c->broken = true;
+    c->out_used = 0;
+    if (places[slot_of(c)].first != NONE)
+        add(&unserved, slot_of(c));
+}
+
+static void input_ended(struct client *c)
+{
+    static const struct ws_request cut = {
+        .status = 400, .reason = "the request ended before its empty line"
+    };
+
+    log_left(c, "end of input");
+    if (c->state == REQUEST && c->in_used > 0)
+        refuse(c, inbox[slot_of(c)], &cut);
+    else if (c->out_used > 0)
+        enter(c, DRAINING);
+    else
+        enter(c, DEAD);
+}
+
+static void all_written(struct client *c)
+{
+    if (c->state == DRAINING)
+        enter(c, DEAD);
+    if (c->state == CLOSING) {
+        /* Closing now, with input unread, would make TCP send a reset, which
+         * can overtake what we sent: 7.1.1. */
+        shutdown(c->fd, SHUT_WR);
+        enter(c, LINGERING);
+    }
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When c is to be looked after even if nothing comes or goes. */
+static int64_t stall_deadline(const struct client *c)
+{
+    return places[slot_of(c)].first != NONE && !c->broken ? c->took + STALL_MS * MS : NEVER;
+}
+
+static int64_t silence_deadline(const struct client *c)
+{
+    if (keep == 0 || is_parked(slot_of(c)))
+        return NEVER;
+    return c->life + (c->pinged ? 2 : 1) * keep;
+}
+
+static int64_t deadline_of(const struct client *c)
+{
+    switch (c->state) {
+    case REQUEST:
+        return c->since + HANDSHAKE_MS * MS;
+    case OPEN:
+        return earlier(stall_deadline(c), silence_deadline(c));
+    case CLOSING:
+    case DRAINING:
+    case LINGERING:
+        return earlier(c->since + CLOSE_ALL_MS * MS, c->took + CLOSE_MS * MS);
+    default:
+        return NEVER;
+    }
+}
+
+static void flush(struct client *c);
+
+/* 5.5.2.  The ping's own bytes are no sign of life.  Where the outbox is not
+ * empty, what lies in it does for a ping. */
+static void ping(struct client *c)
+{
+    int64_t life = c->life;
+    if (c->out_used == 0) {
+        put_control(c, WS_OP_PING, (const uint8_t *)"", 0);
+        flush(c);
+    }
+    c->life = life;
+    c->pinged = true;
+}
+
+static void expire(struct client *c)
+{
+    static const struct ws_request late = { .status = 408, .reason = "no whole request in time" };
+    char why[64];
+
+    if (c->state == REQUEST && c->in_used > 0) {
+        refuse(c, inbox[slot_of(c)], &late);
+    } else if (c->state == OPEN && now < stall_deadline(c) && !c->pinged) {
+        ping(c);
+    } else {
+        if (c->state != OPEN)
+            sprintf(why, "did not close in time");
+        else if (now >= stall_deadline(c))
+            sprintf(why, "did not read for %g s", STALL_MS / 1e3);
+        else
+            sprintf(why, "silent for %g s", (double)(now - c->life) / 1e6);
+        drop(c, why);
+    }
+}
+
+static void expire_all(void)
+{
+    for (int i = 0; i < in_use; i++)
+        if (deadline_of(&clients[seats[i]]) <= now)
+            expire(&clients[seats[i]]);
+}
+
+static void set_free(struct client *c)
+{
+    int seat = c->seat;
+    int last = --in_use;
+    seats[seat] = seats[last];
+    clients[seats[seat]].seat = seat;
+    seats[last] = slot_of(c);
+    enter(c, FREE);
+}
+
+/* Who still waits for it is told first, and the router has to let it go. */
+static void reap(void)
+{
+    int kept = 0;
+    for (int i = 0; i < leaving.count; i++) {
+        int slot = leaving.item[i];
+        struct client *c = &clients[slot];
+        if (c->fd != NONE)
+            close(c->fd);
+        c->fd = NONE;
+        if (places[slot].first != NONE || (c->id != 0 && !approach->is_free())) {
+            leaving.item[kept++] = slot;
+            continue;
+        }
+        if (c->id != 0)
+            table_remove(c);
+        leaving.has[slot] = false;
+        set_free(c);
+    }
+    leaving.count = kept;
+}
+
+/* ---- 8. Sockets ------------------------------------------------------------------------------------ */
+
+static void flush(struct client *c)
+{
+    ssize_t n = write(c->fd, c->out + c->out_at, c->out_used);
+    if (n > 0) {
+        c->out_at += (size_t)n;
+        c->out_used -= (size_t)n;
+        c->took = c->life = last_out = now;
+        c->pinged = false;
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
+        output_failed(c, strerror(errno));
+    }
+}
+
+/* One write for each outbox a turn, so that many messages share it. */
+static void flush_all(void)
+{
+    while (written.count > 0) {
+        int slot = take(&written);
+        struct client *c = &clients[slot];
+        if (c->out_used > 0)
+            flush(c);
+        if (c->out_used == 0) {
+            all_written(c);
+        } else if (c->out != outbox[slot]) {
+            memcpy(outbox[slot], c->out + c->out_at, c->out_used);
+            c->out = outbox[slot];
+            c->out_at = 0;
+        }
+    }
+    hot_used = 0;
+}
+
+static bool wants_input(const struct client *c)
+{
+    return c->state == REQUEST || c->state == CLOSING || c->state == LINGERING
+        || (c->state == OPEN && !is_parked(slot_of(c)));
+}
+
+/* Also while the outbox is empty and somebody waits: it has room, go on. */
+static bool wants_output(const struct client *c)
+{
+    return c->out_used > 0 || (is_known(c) && places[slot_of(c)].first != NONE);
+}
+
+/* While nothing lies in its inbox, a client is read into one buffer that all
+ * share: only what is left then needs memory of its own. */
+static uint8_t shared_inbox[INBOX_SIZE];
+
+static void receive(struct client *c)
+{
+    uint8_t *buf = c->in_used > 0 ? inbox[slot_of(c)] : shared_inbox;
+    ssize_t n = read(c->fd, buf + c->in_used, INBOX_SIZE - c->in_used);
+    if (n > 0) {
+        c->life = now;
+        c->pinged = false;
+        digest(c, buf, c->in_used + (size_t)n);
+    } else if (n == 0) {
+        input_ended(c);
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
+        drop(c, strerror(errno));
+    }
+}
+
+static int listeners[LISTENERS], listener_count;
+static int64_t accept_again;    /* no accept() before */
+
+static void set_option(int fd, int level, int name, int value)
+{
+    setsockopt(fd, level, name, &value, sizeof value);
+}
+
+static void seat_client(int fd)
+{
+    int slot = seats[in_use];
+    struct client *c = &clients[slot];
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);        /* a lone message waits for nothing */
+    set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
+    *c = (struct client){ .fd = fd, .seat = in_use++, .life = now };
+    ws_start(&c->ws, 0, MESSAGE);
+    enter(c, REQUEST);
+}
+
+/* The oldest of those who have not finished their request, or only linger,
+ * makes room: nobody can keep others out with half-open connections. */
+static bool evict(void)
+{
+    struct client *oldest = NULL;
+    for (int i = 0; i < recent.count; i++) {
+        struct client *c = &clients[recent.item[i]];
+        if ((c->state == REQUEST || c->state == LINGERING)
+            && (oldest == NULL || c->since < oldest->since))
+            oldest = c;
+    }
+    if (oldest == NULL)
+        return false;
+    if (oldest->id == 0 && !quiet)
+        log_line("%s: made room for another connection", peer_of(oldest).text);
+    enter(oldest, DEAD);
+    return true;
+}
+
+static void accept_from(int listener)
+{
+    for (int i = 0; i < ACCEPT_BATCH && in_use < SLOTS; i++) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0) {
+            if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ECONNABORTED)
+                return;
+            log_line("cannot accept: %s; trying again in %d ms", strerror(errno), ACCEPT_PAUSE_MS);
+            accept_again = now + ACCEPT_PAUSE_MS * MS;
+            return;
+        }
+        bool full = in_use - leaving.count >= capacity && !evict();
+        seat_client(fd);
+        if (full) {
+            struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };
+            refuse(&clients[seats[in_use - 1]], NULL, &r);
+        }
+    }
+}
+
+/* ---- 9. Waiting: what poll costs, and how to pay less ------------------------------------------------
+ *
+ * poll() looks at every descriptor on every call, some 0.1 microseconds each:
+ * among 10,000 idle users, each message of two who talk would cost a
+ * millisecond.  So there are two looks.  The short one is at those who talked
+ * lately or are in the middle of something.  The look at everyone comes
+ *   - when the short one was quiet for a millisecond: then we sleep in it;
+ *   - else when the last one is ten times its own cost ago, so that it takes a
+ *     tenth of the time at most, but never later than 20 ms, so that whoever
+ *     was silent is heard in good time.  Deadlines are checked with it. */
+
+enum {
+    QUIET_MS = 1,
+    LATELY_MS = 20,             /* also the longest time without a look at everyone */
+    COST_SHARE = 10
+};
+
+static struct pollfd watched[SLOTS + LISTENERS + 1];
+static int watched_slot[SLOTS + LISTENERS + 1];
+static int watched_count;
+
+static int signal_pipe[2];
+static bool was_quiet;          /* the last short look saw nothing */
+static int64_t last_full_look, full_look_cost;
+static int64_t soonest;         /* deadline, as of the last look at everyone */
+
+static void watch(int fd, int events, int slot)
+{
+    watched[watched_count] = (struct pollfd){ .fd = fd, .events = (short)events };
+    watched_slot[watched_count++] = slot;
+}
+
+static void watch_client(int slot)
+{
+    const struct client *c = &clients[slot];
+    int events = (wants_input(c) ? POLLIN : 0) | (wants_output(c) ? POLLOUT : 0);
+    if (events != 0)
+        watch(c->fd, events, slot);
+}
+
+static bool is_recent(const struct client *c)
+{
+    return c->state == REQUEST || c->state == CLOSING || c->state == DRAINING
+        || c->state == LINGERING
+        || (c->state == OPEN && (wants_output(c) || now - c->life < LATELY_MS * MS));
+}
+
+/* Returns how many are left. */
+static int forget_silent(void)
+{
+    int kept = 0;
+
+    for (int i = 0; i < recent.count; i++) {
+        int slot = recent.item[i];
+        recent.has[slot] = is_recent(&clients[slot]);
+        if (recent.has[slot])
+            recent.item[kept++] = slot;
+    }
+    return recent.count = kept;
+}
+
+static void watch_recent(void)
+{
+    for (int i = 0; i < recent.count; i++)
+        watch_client(recent.item[i]);
+}
+
+static int64_t end_of_stopping(void)
+{
+    if (stop_began == 0)
+        return NEVER;
+    return earlier(stop_began + STOP_MS * MS,
+                   (last_out > stop_began ? last_out : stop_began) + STOP_QUIET_MS * MS);
+}
+
+static void watch_everyone(void)
+{
+    soonest = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
+    for (int i = 0; i < in_use; i++) {
+        watch_client(seats[i]);
+        soonest = earlier(soonest, deadline_of(&clients[seats[i]]));
+    }
+}
+
+/* Milliseconds until the next deadline, rounded up: to wake early is to spin. */
+static int sleep_time(void)
+{
+    int64_t ms = (soonest - now + MS - 1) / MS;
+    if (soonest == NEVER)
+        return -1;
+    return ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+static bool is_look_at_everyone_due(void)
+{
+    int64_t age = now - last_full_look;
+    return age >= COST_SHARE * full_look_cost || age >= LATELY_MS * MS || now >= soonest;
+}
+
+/* The only call of poll.  Returns whether it was a look at everyone. */
+static bool look(void)
+{
+    /* Where all talked lately, the short look is the one at everyone. */
+    bool may_sleep = was_quiet || forget_silent() == in_use;
+    bool full = may_sleep || is_look_at_everyone_due();
+    int64_t start = read_clock();
+    int timeout;
+
+    watched_count = 0;
+    watch(signal_pipe[0], POLLIN, NONE);
+    for (int i = 0; i < listener_count; i++)
+        watch(now < accept_again || in_use == SLOTS ? NONE : listeners[i], POLLIN, NONE);
+    if (full)
+        watch_everyone();
+    else
+        watch_recent();
+    timeout = may_sleep ? sleep_time() : full ? 0 : QUIET_MS;
+    if (unserved.count > 0)
+        timeout = 0;
+    was_quiet = poll(watched, (nfds_t)watched_count, timeout) == 0 && !full;
+    now = read_clock();
+    if (full && !may_sleep)
+        full_look_cost = now - start;
+    if (full)
+        last_full_look = now;
+    return full;
+}
+
+/* POLLERR and POLLHUP mean "try what you wanted": a write then fails, and a
+ * read gives what is still there before it tells. */
+static void attend(const struct pollfd *p, int slot)
+{
+    struct client *c = &clients[slot];
+    int got = (p->revents & (POLLERR | POLLHUP)) != 0 ? p->events : p->events & p->revents;
+    if (p->revents == 0)
+        return;
+    add(&recent, slot);
+    if (got & POLLOUT) {
+        add(&written, slot);
+        if (places[slot].first != NONE) {       /* they go on in this turn */
+            if (c->out_used > 0)
+                flush(c);
+            add(&unserved, slot);
+        }
+    }
+    if ((got & POLLIN) && wants_input(c))
+        receive(c);
+}
+
+/* ---- 10. Starting, stopping, main --------------------------------------------------------------------- */
+
+static volatile sig_atomic_t signals;
+
+/* All that is safe in a signal handler: a byte into a pipe, which poll sees. */
+static void on_signal(int number)
+{
+    int saved = errno;
+    char byte = (char)number;
+    if (signals++ > 0)
+        _exit(1);               /* asked twice */
+    if (write(signal_pipe[1], &byte, 1) < 0)
+        _exit(1);
+    errno = saved;
+}
+
+/* A last try for what is queued or parked; what still finds no room is lost. */
+static void give_up_waiting(void)
+{
+    flush_all();
+    for (int at = 0; at < PLACES; at++)
+        if (places[at].first != NONE)
+            add(&unserved, at);
+    serve_all();
+    approach->run();
+    leave_line(ROUTER);
+    for (; queue_count > 0; queue_count--) {
+        log_message(&queue[queue_head], "lost, the server is stopping: ");
+        queue_head = (queue_head + 1) % QUEUE;
+    }
+}
+
+static void say_goodbye(struct client *c)
+{
+    if (c->state == REQUEST || c->state == JOINING)
+        enter(c, DEAD);
+    if (c->state != OPEN)
+        return;
+    log_left(c, "the server is stopping");
+    if (is_parked(slot_of(c)))
+        log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, c->in_used);
+    leave_line(slot_of(c));
+    start_close(c, WS_GOING_AWAY, "the server is stopping");
+}
+
+static void stop(void)
+{
+    char byte;
+
+    if (read(signal_pipe[0], &byte, 1) == 1)
+        log_line("stopping on signal %d", byte);
+    stop_began = now;
+    while (listener_count > 0)
+        close(listeners[--listener_count]);
+    give_up_waiting();
+    for (int i = 0; i < in_use; i++)
+        say_goodbye(&clients[seats[i]]);
+}
+
+static void turn(void)
+{
+    bool full = look();
+    if (watched[0].revents != 0 && stop_began == 0)
+        stop();
+    for (int i = 0; i < listener_count; i++)
+        if (watched[1 + i].revents != 0)
+            accept_from(listeners[i]);
+    for (int i = 0; i < watched_count; i++)
+        if (watched_slot[i] != NONE)
+            attend(&watched[i], watched_slot[i]);
+    serve_all();
+    approach->run();
+    flush_all();
+    if (full && soonest <= now)
+        expire_all();
+    reap();
+}
+
+static bool is_over(void)
+{
+    return stop_began != 0 && (in_use == 0 || now >= end_of_stopping());
+}
+
+static void die(const char *format, ...)
+{
+    va_list args;
+    fputs("chat: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction stop_on = { .sa_handler = on_signal };
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    if (pipe(signal_pipe) < 0)
+        die("cannot make a pipe: %s", strerror(errno));
+    sigaction(SIGINT, &stop_on, NULL);
+    sigaction(SIGTERM, &stop_on, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);  /* a write to who is gone is an error like others */
+}
+
+/* Each client needs a descriptor: raises the limit, or else shortens the table. */
+static void reserve_descriptors(void)
+{
+    struct rlimit limit;
+    rlim_t others = (rlim_t)signal_pipe[1] + 1 + LISTENERS;
+    rlim_t needed = others + SLOTS;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= needed)
+        return;
+    limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= needed)
+        return;
+    if (limit.rlim_cur <= others + SPARE)
+        die("a limit of %ju descriptors is too low; raise it: ulimit -n", (uintmax_t)limit.rlim_cur);
+    capacity = (int)(limit.rlim_cur - others - SPARE);
+    fprintf(stderr, "chat: room for %d clients, not %d: the descriptor limit is %ju (ulimit -n)\n",
+            capacity, CLIENTS, (uintmax_t)limit.rlim_cur);
+}
+
+static bool is_listening_on(const struct addrinfo *a)
+{
+    for (int i = 0; i < listener_count; i++) {
+        struct sockaddr_storage other = { 0 };
+        socklen_t len = sizeof other;
+        if (getsockname(listeners[i], (struct sockaddr *)&other, &len) == 0
+            && len == a->ai_addrlen && memcmp(&other, a->ai_addr, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Returns false with errno set. */
+static bool listen_on(const struct addrinfo *a)
+{
+    int fd = socket(a->ai_family, SOCK_STREAM, 0);
+    int saved;
+    if (fd < 0)
+        return false;
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);        /* a restart need not wait */
+    if (a->ai_family == AF_INET6)
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);   /* IPv4 has its own socket */
+    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0
+        && fcntl(fd, F_SETFL, O_NONBLOCK) == 0) {
+        listeners[listener_count++] = fd;
+        return true;
+    }
+    saved = errno;
+    close(fd);
+    errno = saved;
+    return false;
+}
+
+static in_port_t *port_of(struct sockaddr *address)
+{
+    return address->sa_family == AF_INET6 ? &((struct sockaddr_in6 *)address)->sin6_port
+                                          : &((struct sockaddr_in *)address)->sin_port;
+}
+
+static in_port_t port_listened_on(int fd)
+{
+    struct sockaddr_storage address = { 0 };
+    socklen_t len = sizeof address;
+    getsockname(fd, (struct sockaddr *)&address, &len);
+    return *port_of((struct sockaddr *)&address);
+}
+
+/* With port 0 the first address gets a free port, and the others the same one.
+ * Returns the address that failed, errno set, or NULL.  What this machine does
+ * not have, as ::1 may be, is no failure while there is another. */
+static struct addrinfo *listen_on_all(struct addrinfo *list)
+{
+    struct addrinfo *missing = NULL;
+    int reason = 0;
+    for (struct addrinfo *a = list; a != NULL && listener_count < LISTENERS; a = a->ai_next) {
+        if (*port_of(a->ai_addr) == 0 && listener_count > 0)
+            *port_of(a->ai_addr) = port_listened_on(listeners[0]);
+        if (is_listening_on(a) || listen_on(a))
+            continue;
+        if (errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT)
+            return a;
+        missing = a;
+        reason = errno;
+    }
+    errno = reason;
+    return listener_count == 0 ? missing : NULL;
+}
+
+static void say_where(void)
+{
+    char line[LOG_LINE] = "chat: listening on";
+    size_t len = strlen(line);
+    for (int i = 0; i < listener_count; i++) {
+        struct sockaddr_storage address = { 0 };
+        socklen_t size = sizeof address;
+        getsockname(listeners[i], (struct sockaddr *)&address, &size);
+        len += (size_t)sprintf(line + len, "%s%s", i == 0 ? " " : " and ",
+                               address_of((struct sockaddr *)&address, size).text);
+    }
+    puts(line);
+    fflush(stdout);
+}
+
+static void listen_or_die(const char *address, const char *port)
+{
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list, *failed;
+    int error = getaddrinfo(address, port, &hints, &list);
+    struct name name;
+
+    if (error != 0)
+        die("cannot listen on %s: %s", address, gai_strerror(error));
+    for (int tries = 0; (failed = listen_on_all(list)) != NULL; tries++) {
+        error = errno;
+        name = address_of(failed->ai_addr, failed->ai_addrlen);
+        if (error == EADDRINUSE && strcmp(port, "0") != 0)
+            die("cannot listen on %s: address already in use; try -p %ld", name.text,
+                strtol(port, NULL, 10) % 65535 + 1);
+        if (error != EADDRINUSE || tries == 10)
+            die("cannot listen on %s: %s", name.text, strerror(error));
+        while (listener_count > 0)      /* that port was free only once: another one */
+            close(listeners[--listener_count]);
+        for (struct addrinfo *a = list; a != NULL; a = a->ai_next)
+            *port_of(a->ai_addr) = 0;
+    }
+    freeaddrinfo(list);
+}
+
+static void usage(FILE *to)
+{
+    fprintf(to,
+            "usage: chat [-a directory|router] [-l ADDRESS] [-p PORT] [-o ORIGIN]\n"
+            "            [-k SECONDS] [-q] [-h] [-V]\n"
+            "A WebSocket chat server: ws://localhost:8080, one JSON message a line:\n"
+            "  {\"recipient_id\":2,\"message\":\"Go Braves!\"}\n"
+            "\n"
+            "  -a APPROACH  directory: senders deliver messages themselves (default)\n"
+            "               router: all messages pass through one queue\n"
+            "  -l ADDRESS   listen there; 0.0.0.0 for all of IPv4 (default: localhost)\n"
+            "  -p PORT      0 takes a free one (default: 8080)\n"
+            "  -o ORIGIN    let in web pages of one more origin: http://example.org:8000,\n"
+            "               null for pages opened from files, '*' for all\n"
+            "  -k SECONDS   ping after this long a silence, and hang up after as long\n"
+            "               again; 0: never (default: %d)\n"
+            "  -q           no log\n"
+            "  -h, -V       this text; the version\n"
+            "\n"
+            "Compiled for %d clients and messages of %d bytes (make CLIENTS=... MESSAGE=...).\n",
+            DEFAULT_KEEP_S, CLIENTS, MESSAGE);
+}
+
+static void wrong_usage(const char *what, const char *value)
+{
+    fprintf(stderr, "chat: %s: %s\n", what, value);
+    usage(stderr);
+    exit(2);
+}
+
+static long number(const char *text, long most, const char *what)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || n > most)
+        wrong_usage(what, text);
+    return n;
+}
+
+static void choose_approach(const char *name)
+{
+    size_t count = sizeof approaches / sizeof *approaches;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(approaches[i].name, name) == 0) {
+            approach = &approaches[i];
+            return;
+        }
+    wrong_usage("-a takes directory or router", name);
+}
+
+/* null, '*', or a scheme, a host and perhaps a port, and no path. */
+static void choose_origin(const char *origin)
+{
+    const char *host = strstr(origin, "://");
+
+    normalize(let_in, "", origin, strlen(origin));
+    if (strcmp(let_in, "*") != 0 && strcmp(let_in, "null") != 0
+        && (host == NULL || host == origin || host[3] == '\0' || strchr(host + 3, '/') != NULL))
+        wrong_usage("-o takes SCHEME://HOST[:PORT] without a path, null, or '*'", origin);
+}
+
+static void read_options(int argc, char **argv, const char **address, const char **port)
+{
+    int option;
+    while ((option = getopt(argc, argv, "a:l:p:o:k:qhV")) != -1) {
+        switch (option) {
+        case 'a': choose_approach(optarg); break;
+        case 'l': *address = optarg; break;
+        case 'p': number(optarg, 65535, "-p takes a port, 0 to 65535"); *port = optarg; break;
+        case 'o': choose_origin(optarg); break;
+        case 'k': keep = number(optarg, 1000000, "-k takes seconds") * 1000 * MS; break;
+        case 'q': quiet = true; break;
+        case 'h': usage(stdout); exit(0);
+        case 'V': puts("chat 1.0"); exit(0);
+        default: usage(stderr); exit(2);
+        }
+    }
+    if (optind < argc)
+        wrong_usage("options only", argv[optind]);
+}
+
+static void clear_tables(void)
+{
+    for (int i = 0; i < SLOTS; i++)
+        seats[i] = i;
+    for (int i = 0; i < BUCKETS; i++)
+        buckets[i] = NONE;
+    for (int i = 0; i < PLACES; i++)
+        places[i] = (struct place){ NONE, NONE };
+    for (int i = 0; i <= ROUTER; i++)
+        waiters[i] = (struct waiter){ NONE, NONE, 0, false };
+}
+
+int main(int argc, char **argv)
+{
+    const char *address = "localhost", *port = "8080";
+    read_options(argc, argv, &address, &port);
+    clear_tables();
+    catch_signals();
+    listen_or_die(address, port);
+    reserve_descriptors();
+    say_where();
+    now = read_clock();
+    while (!is_over())
+        turn();
+    for (int i = 0; i < in_use; i++)
+        log_gone(&clients[seats[i]], "the server stopped");
+    return 0;
+}

@@ -1,0 +1,75 @@
+# helper.bash -- starts the server under test, and stops it whatever happened.
+#
+# A test file begins with
+#     bats_require_minimum_version 1.5.0
+#     load helper
+# and then each test starts the server it needs:
+#     start_chat [hurried|tiny] [OPTION...]
+#     play <<END ... END          a script for test/peer.c, see "peer -h"
+
+ROOT=$BATS_TEST_DIRNAME/..
+BIN=$BATS_TEST_DIRNAME/bin
+
+# start_chat [hurried|tiny] [OPTION...]: on a free port, the one in $PORT; "hurried" has
+# deadlines of about a second, "tiny" also has only 4 places.
+start_chat() {
+    local binary=$ROOT/chat where line
+    case ${1-} in
+        hurried | tiny) binary=$BIN/chat-$1; shift ;;
+    esac
+    where=$(mktemp -u "$BATS_TEST_TMPDIR/where.XXXXXX")
+    mkfifo "$where"
+    export CHAT_LOG=$BATS_TEST_TMPDIR/log
+    "$binary" -p 0 "$@" >"$where" 2>"$CHAT_LOG" 3>&- &
+    export CHAT_PID=$!
+    read -r -t 10 line <"$where" || line=
+    PORT=${line##*:}
+    if [[ $line != "chat: listening on "* ]]; then
+        echo "chat did not start: $line"
+        return 1
+    fi
+}
+
+# Ends the server as a user would, and fails if that is not in order.
+stop_chat() {
+    local pid=${CHAT_PID-} status=0
+    CHAT_PID=
+    if [ -n "$pid" ]; then
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" || status=$?
+    fi
+    return $status
+}
+
+setup() {
+    CHAT_PID=
+}
+
+# What it prints is shown only if the test failed.
+teardown() {
+    local status=0
+    stop_chat || status=$?
+    echo "--- the server's exit status: $status; its log:"
+    cat "$CHAT_LOG" 2>/dev/null || true
+    return $status
+}
+
+play() {
+    "$BIN/peer" "$PORT"
+}
+
+# eventually COMMAND...: tries for up to 10 s until it succeeds.
+eventually() {
+    local deadline=$((SECONDS + 10))
+    until "$@"; do
+        if ((SECONDS > deadline)); then
+            echo "never came true: $*"
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+
+logged() {
+    grep -qF -- "$*" "$CHAT_LOG"
+}
