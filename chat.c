@@ -161,6 +161,7 @@ static uint8_t outbox[SLOTS][OUTBOX_SIZE];
 static int seats[SLOTS];
 static int in_use;
 static int capacity = CLIENTS;  /* less where descriptors are short */
+static int staying;             /* those that can't be made to leave for others */
 
 /* Times are microseconds of a clock that nobody sets. */
 #define MS INT64_C(1000)
@@ -248,7 +249,8 @@ static void log_line(const char *format, ...)
 static bool is_terminal_control(const uint8_t *bytes, size_t i, size_t len)
 {
     return bytes[i] < ' ' || bytes[i] == 0x7F
-        || (bytes[i] == 0xC2 && i + 1 < len && bytes[i + 1] < 0xA0);
+        || (bytes[i] == 0xC2 && i + 1 < len && bytes[i + 1] < 0xA0)
+        || (bytes[i] < 0xA0 && i > 0 && bytes[i - 1] == 0xC2);
 }
 
 /* Bytes from the network for people to read: controls escaped, the end cut. */
@@ -432,11 +434,19 @@ static void leave_line(int who)
     waiters[who].at = NONE;
 }
 
+/* Of those that have not finished their request, or only linger, the oldest
+ * makes room when all places are taken. */
+static bool is_staying(enum state s)
+{
+    return s == JOINING || s == OPEN || s == CLOSING || s == DRAINING;
+}
+
 /* The only place that changes a state. */
 static void enter(struct client *c, enum state next)
 {
     int slot = slot_of(c);
     assert(may_follow[c->state] & BIT(next));
+    staying += is_staying(next) - is_staying(c->state);
     c->state = next;
     c->since = c->took = now;
     add(&recent, slot);
@@ -1208,8 +1218,6 @@ static void seat_client(int fd)
     enter(c, REQUEST);
 }
 
-/* The oldest of those who have not finished their request, or only linger,
- * makes room: nobody can keep others out with half-open connections. */
 static bool evict(void)
 {
     struct client *oldest = NULL;
@@ -1227,6 +1235,17 @@ static bool evict(void)
     return true;
 }
 
+/* Is there a place for one more, made if need be?  Nobody can keep others out
+ * with half-open connections; but those who linger after a 503 have no place
+ * to give. */
+static bool find_place(void)
+{
+    bool found = staying < capacity;
+    while (found && in_use - leaving.count >= capacity)
+        found = evict();
+    return found;
+}
+
 static void accept_from(int listener)
 {
     for (int i = 0; i < ACCEPT_BATCH && in_use < SLOTS; i++) {
@@ -1238,7 +1257,7 @@ static void accept_from(int listener)
             accept_again = now + ACCEPT_PAUSE_MS * MS;
             return;
         }
-        bool full = in_use - leaving.count >= capacity && !evict();
+        bool full = !find_place();
         seat_client(fd);
         if (full) {
             struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };

@@ -148,6 +148,7 @@ static void parse_request_line(const uint8_t *buf, size_t from, size_t to,
     size_t version = target < to ? find(buf, target, to, ' ') + 1 : to;
     struct ws_view method = { from, target - 1 - from };
 
+    r->head = is_exactly(buf, method, "HEAD");
     if (method.len == 0 || version >= to || version == target + 1)
         refuse_value(r, 400, "a request starts with: GET / HTTP/1.1",
                      (struct ws_view){ from, to - from });
@@ -155,9 +156,7 @@ static void parse_request_line(const uint8_t *buf, size_t from, size_t to,
              || buf[to - 1] < '1' || buf[to - 1] > '9')
         refuse_value(r, 400, "HTTP/1.1 wanted (nginx: proxy_http_version 1.1)",
                      (struct ws_view){ version, to - version });
-    else if (is_exactly(buf, method, "HEAD"))
-        r->head = true;
-    else if (!is_exactly(buf, method, "GET"))
+    else if (!r->head && !is_exactly(buf, method, "GET"))
         refuse_value(r, 405, "only GET and HEAD are answered", method);
 }
 

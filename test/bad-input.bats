@@ -1,0 +1,689 @@
+#!/usr/bin/env bats
+# Whatever comes in, the answer says what was wrong, and everybody else talks on.
+
+bats_require_minimum_version 1.5.0
+load helper
+
+# Plays the script from standard input among users 1 and 2, who are not disturbed.
+among_users() {
+    {
+        printf '%s\n' 'X join' 'Y join'
+        cat
+        cat <<'END'
+X text {"recipient_id":2,"message":"Still there?"}
+Y expect text {"sender_id":1,"message":"Still there?"}
+Y text {"recipient_id":1,"message":"Sure."}
+X expect text {"sender_id":2,"message":"Sure."}
+X quiet
+Y quiet
+END
+    } | play
+}
+
+# What follows prints parts of scripts.
+
+# notices: reads lines "WORDS < MESSAGE"; user A is told WORDS of each MESSAGE, and stays.
+notices() {
+    local line
+    echo 'A join'
+    while IFS= read -r line; do
+        printf '%s\n' "A text ${line#* < }" "A expect notice not delivered: ${line%% < *}"
+    done
+    echo 'A quiet'
+}
+
+# closes CODE WORDS COMMAND...: who does this gets Close CODE with WORDS, and then the end.
+closes() {
+    local code=$1 words=$2
+    shift 2
+    printf '%s\n' 'A join' "${@/#/A }" "A expect close $code $words" 'A expect eof' 'A close'
+}
+
+# refused STATUS WORDS COMMAND [PART...]: who asks like this gets a whole answer of this
+# STATUS, with WORDS in its body and each PART ("body WORDS", "header NAME: VALUE"), and
+# then the end.
+refused() {
+    local connection='close'
+    if [ "$1" = 426 ]; then
+        connection='Upgrade, close'
+    fi
+    cat <<END
+A connect
+A $3
+A expect http $1
+A expect header Connection: $connection
+A expect header Content-Type: text/plain; charset=utf-8
+A expect body $2
+A expect eof
+END
+    if [ $# -gt 3 ]; then
+        printf 'A expect %s\n' "${@:4}"
+    fi
+    echo 'A close'
+}
+
+# no_id_used: after the refusals, the next user is user 3.
+no_id_used() {
+    printf '%s\n' 'Z join' 'Z expect id 3'
+}
+
+# answer REQUEST: prints all that the server sends until it closes.  (peer reads a body,
+# but compares no bodies.)
+answer() {
+    local text
+    exec 4<>"/dev/tcp/127.0.0.1/$PORT"
+    printf "$1" >&4
+    IFS= read -r -t 10 -d '' text <&4 || true
+    exec 4>&-
+    printf '%s' "$text"
+}
+
+content_length() {
+    sed -n 's/^Content-Length: \([0-9]*\).$/\1/p' <<<"$1"
+}
+
+# filler N: so many letters
+filler() {
+    printf '%*s' "$1" '' | tr ' ' x
+}
+
+# ---- Messages that break the protocol: notices ----------------------------------------
+
+@test "a message that is not the object wanted gets a notice that names byte and cause" {
+    start_chat
+    notices <<'END' | among_users
+byte 1: a message looks like {\"recipient_id\":2,\"message\":\"hi\"} < hello
+byte 1: a message looks like < ["recipient_id",2,"message","hi"]
+byte 2: recipient_id is missing < {}
+byte 15: recipient_id is missing < {"message":"x"}
+byte 18: message is missing < {"recipient_id":2}
+byte 17: recipient_id must be an integer < {"recipient_id":"2","message":"x"}
+byte 17: recipient_id must be an integer < {"recipient_id":2.0,"message":"x"}
+byte 17: recipient_id must be an integer < {"recipient_id":null,"message":"x"}
+byte 17: recipient_id must fit in 64 bits < {"recipient_id":9223372036854775808,"message":"x"}
+byte 29: message must be a string < {"recipient_id":2,"message":5}
+END
+}
+
+@test "a message that is not JSON gets a notice that names byte and cause" {
+    start_chat
+    notices <<'END' | among_users
+byte 2: a key in double quotes < {'recipient_id':2,'message':'x'}
+byte 17: a value is missing < {"recipient_id":,"message":"x"}
+byte 18: a number has no leading zero < {"recipient_id":02,"message":"x"}
+byte 19: a comma < {"recipient_id":2 "message":"x"}
+byte 31: no such escape < {"recipient_id":2,"message":"\x"}
+byte 33: a key in double quotes < {"recipient_id":2,"message":"x",}
+byte 34: nothing may follow < {"recipient_id":2,"message":"x"} {"recipient_id":2,"message":"y"}
+END
+}
+
+@test "an empty message gets a notice" {
+    start_chat
+    among_users <<'END'
+A join
+A frame op=text
+A expect notice not delivered: byte 1:
+A quiet
+END
+}
+
+@test "the notice is one message in the format of all others, whatever it quotes" {
+    start_chat
+    play <<'END'
+A join
+A text {"recipient_id":"2","message":"x"}
+A expect text {"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}
+# Its own quotes and backslashes are escaped.
+A text "
+A expect notice {\"recipient_id\":2,
+A text {"a":"\x"}
+A expect notice is \\\\
+END
+}
+
+@test "the article's JSON pasted line by line: each line is told that a message is one line" {
+    start_chat
+    notices <<'END' | among_users
+byte 2: ends after byte 1: a message is one line < {
+byte 3: a message looks like <   "recipient_id": 2,
+byte 3: a message looks like <   "message": "Go Braves!"
+byte 1: a message looks like < }
+byte 15: ends after byte 14: a message is one line < {"recipient_id
+END
+}
+
+@test "after a notice the connection is as good as before" {
+    start_chat
+    among_users <<'END'
+A join
+A cork
+A text {"recipient_id":2,"message":"1"}
+A text {"recipient_id":2,"message":"2"
+A text {"recipient_id":2,"message":"3"}
+A uncork
+A expect notice ends after byte 31
+Y expect text {"sender_id":3,"message":"1"}
+Y expect text {"sender_id":3,"message":"3"}
+END
+}
+
+@test "a binary message that is not UTF-8 gets a notice with the byte, and its sender stays" {
+    start_chat
+    among_users <<'END'
+A join
+A frame op=binary "{\"recipient_id\":2,\"message\":\"\xff\xff\"}"
+A expect notice not delivered: byte 30: not UTF-8
+A quiet
+END
+}
+
+# ---- Broken rules of WebSocket: a close code -------------------------------------------
+
+@test "a text that is not UTF-8 gets Close 1007 at its first bad byte" {
+    start_chat
+    {
+        closes 1007 'UTF-8 at byte 30' 'frame op=text "{\"recipient_id\":2,\"message\":\"\xff\"}"'
+        # Of a frame of 1000 bytes, and of a message that is not at its end:
+        closes 1007 'UTF-8 at byte 4' 'frame op=text size=1000 "abc\x80"'
+        closes 1007 'UTF-8 at byte 6' 'frame op=text fin=0 "abc"' 'frame op=cont fin=0 "de\xff"'
+        # Only the second byte shows that this is a surrogate, of UTF-16; and then the end
+        # of the message that a character is missing the rest of its bytes.
+        closes 1007 'UTF-8 at byte 2' 'frame op=text size=1000 "\xed\xa0"'
+        closes 1007 'UTF-8 at byte 3' 'frame op=text "ab\xc3"'
+    } | among_users
+}
+
+@test "a message over the limit gets Close 1009 as soon as a header announces it" {
+    start_chat
+    {
+        closes 1009 'limit' 'hex 81ff0000000000010001'
+        # Two fragments, of 65,000 bytes and of 537: too much by one.
+        closes 1009 'limit' 'frame op=text fin=0 repeat=6500 "0123456789"' 'hex 80fe0219'
+    } | among_users
+}
+
+@test "a message of exactly the limit is delivered, with one byte more it gets Close 1009" {
+    start_chat
+    among_users <<'END'
+A join
+# The braces, keys and quotes around it are 31 bytes.
+A say 2 65505
+Y expect said 3 65505
+A say 2 65506
+A expect close 1009 limit
+A expect eof
+END
+}
+
+@test "a broken rule of framing gets Close 1002, and the reason names it" {
+    start_chat
+    {
+        closes 1002 'not masked' 'frame op=text mask=0 "{}"'
+        closes 1002 'reserved opcode' 'frame op=3 "{}"'
+        closes 1002 'inside a fragmented' 'frame op=text fin=0 "{"' 'frame op=text "}"'
+        closes 1002 'control frame in fragments' 'frame op=ping fin=0'
+        closes 1002 'more bytes than it needs' 'frame op=text len=16 "{}"'
+        closes 1002 'close code that must not be sent' 'frame op=close code=1005'
+    } | among_users
+}
+
+@test "what came before a broken rule is delivered, what came behind it is not" {
+    start_chat
+    among_users <<'END'
+A join
+A cork
+A text {"recipient_id":2,"message":"before"}
+A frame op=text rsv=4 "{}"
+A text {"recipient_id":2,"message":"behind"}
+A uncork
+A expect close 1002 reserved bit
+A expect eof
+Y expect text {"sender_id":3,"message":"before"}
+Y quiet
+END
+}
+
+@test "a close comes behind the answers to what came before it" {
+    start_chat
+    play <<'END'
+A join
+A cork
+A frame op=ping "first"
+A text second
+A text {"recipient_id":1,"message":"third"}
+A frame op=text mask=0 "fourth"
+A uncork
+A expect pong "first"
+A expect notice byte 1
+A expect text {"sender_id":1,"message":"third"}
+A expect close 1002 not masked
+A expect eof
+END
+}
+
+@test "a close comes behind megabytes that wait for a slow reader" {
+    start_chat
+    play <<'END'
+A rcvbuf 4096
+A join
+A say 1 60000 50
+A frame op=8 code=999
+log user 1 waits for room at user 1
+A expect said 1 60000 50
+A expect close 1002 code
+A expect eof
+END
+}
+
+@test "the reason of a close is not lost to a reset by bytes behind the broken rule" {
+    start_chat
+    among_users <<'END'
+A join
+A frame op=text mask=0 "x"
+# Y is heard behind each, so that what the server did about A is done.
+Y quiet
+A text x
+Y quiet
+A say 2 60000 20
+A sent
+Y quiet
+A expect close 1002 not masked
+A expect eof
+END
+}
+
+@test "messages and broken rules in pieces of one byte get the same answers" {
+    start_chat
+    among_users <<'END'
+A join
+A pieces 1
+A text {"recipient_id":x
+A expect notice byte 17
+A frame op=text "\xc3\xa4\xff"
+A expect close 1007 byte 3
+A expect eof
+END
+}
+
+# ---- Plain HTTP: the page ----------------------------------------------------------------
+
+@test "a plain GET of any path gets 426, and the server lives" {
+    start_chat
+    {
+        for path in / /favicon.ico '/chat?room=1#top' http://localhost/; do
+            refused 426 WebSocket "send \"GET $path HTTP/1.1\r\nHost: localhost\r\n\r\n\"" \
+                'header Upgrade: websocket'
+        done
+        no_id_used
+    } | among_users
+}
+
+@test "the 426 page says what this is, and what to type in a terminal and in a browser" {
+    start_chat
+    play <<'END'
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost:8099\r\n\r\n"
+A expect http 426
+A expect body chat, a WebSocket server
+A expect body websocat ws://localhost:8099
+A expect body {"recipient_id":1,"message":"hi"}
+A expect body curl -i -N --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
+A expect body http://localhost:8099
+A expect body new WebSocket('ws://' + location.host)
+A expect eof
+END
+}
+
+@test "the 426 page lists who is online" {
+    start_chat
+    play <<'END'
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+A expect http 426
+A expect body Online: 0
+B join
+C join
+D join
+C close
+log user 2 left
+E connect
+E send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+E expect http 426
+E expect body Online: 2, users 1 3
+END
+}
+
+@test "of many who are online, the 426 page lists the first 100, and the total" {
+    start_chat
+    {
+        printf 'U%d join\n' {1..130}
+        # Two of the first are gone, and the next in order take their places.
+        printf '%s\n' 'U1 close' 'U50 close' 'log user 1 left' 'log user 50 left'
+        cat <<END
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+A expect http 426
+A expect body Online: 128, users $(echo {2..49} {51..102}) ...
+A expect eof
+END
+    } | play
+}
+
+@test "HEAD gets the header of the answer to GET, and no body" {
+    local get head
+    start_chat
+    get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    head=$(answer 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    [[ $head == "HTTP/1.1 426 "* ]]
+    [ "$(content_length "$head")" -gt 100 ]
+    # ($(...) cuts the empty line's newline off.)
+    [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]
+}
+
+@test "HEAD gets no body either where it is refused" {
+    start_chat
+    among_users <<'END'
+A connect
+A send "HEAD / HTTP/1.1\r\n\r\n"
+A expect http 400 head
+A expect eof
+B connect
+B send "HEAD / HTTP/1.1\r\nHost: localhost\r\nHost\r\n\r\n"
+B expect http 400 head
+B expect eof
+C connect
+C send "HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n"
+C expect http 400 head
+C expect eof
+END
+}
+
+@test "one empty line before a request is skipped, a second one is not" {
+    start_chat
+    {
+        refused 426 'WebSocket' 'send "\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"'
+        refused 400 'a request starts with: GET / HTTP/1.1' 'send "\r\n\r\n"'
+        printf '%s\n' 'B connect' 'B send "\r\n"' 'B upgrade' 'B expect welcome'
+    } | play
+}
+
+# ---- Requests that are refused ------------------------------------------------------------
+
+@test "another WebSocket version gets 426 and hears which one is spoken" {
+    start_chat
+    {
+        for version in 8 14 013 1; do
+            refused 426 "13 wanted; it was: $version" "upgrade Sec-WebSocket-Version: $version" \
+                'header Sec-WebSocket-Version: 13' 'header Upgrade: websocket'
+        done
+        no_id_used
+    } | among_users
+}
+
+@test "an upgrade without a version or in half gets 400" {
+    start_chat
+    {
+        refused 400 'no Sec-WebSocket-Version' 'upgrade Sec-WebSocket-Version'
+        refused 400 'no "Upgrade: websocket"' 'upgrade Upgrade'
+        refused 400 'no "Connection: Upgrade"' 'upgrade Connection: keep-alive'
+        no_id_used
+    } | among_users
+}
+
+@test "an upgrade with no, two or a malformed key gets 400" {
+    local key='dGhlIHNhbXBsZSBub25jZQ=='
+    start_chat
+    {
+        refused 400 'no Sec-WebSocket-Key' 'upgrade Sec-WebSocket-Key'
+        refused 400 'several Sec-WebSocket-Key' \
+            "upgrade Sec-WebSocket-Key: $key | Sec-WebSocket-Key: $key"
+        # Empty; 12, 15, 17 and 18 bytes; a character that base64 has not.
+        for key in '' U3RyZWFtKDIsID8p dGhlIHNhbXBsZSBub25j dGhlIHNhbXBsZSBub25jZWE= \
+            dGhlIHNhbXBsZSBub25jZWVh 'dGhlIHNhbXBs-SBub25jZQ=='; do
+            refused 400 "16 bytes in base64; it was: $key" "upgrade Sec-WebSocket-Key: $key"
+        done
+        no_id_used
+    } | among_users
+}
+
+@test "a request with a body gets 400" {
+    start_chat
+    {
+        refused 400 'a body' \
+            'send "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"'
+        refused 400 'a body' 'upgrade Content-Length: 5'
+        refused 400 'a body' 'upgrade Transfer-Encoding: chunked'
+        no_id_used
+    } | among_users
+}
+
+@test "HTTP/1.0 gets 400 and the line that nginx needs" {
+    start_chat
+    {
+        refused 400 'HTTP/1.1 wanted' 'send "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"' \
+            'body proxy_http_version 1.1' 'body it was: HTTP/1.0'
+        refused 400 'HTTP/1.1 wanted' 'send "GET / HTTP/2.0\r\nHost: localhost\r\n\r\n"'
+    } | among_users
+}
+
+@test "what is no request line gets 400" {
+    start_chat
+    {
+        refused 400 'it was: GET /' 'send "GET /\r\nHost: localhost\r\n\r\n"'
+        refused 400 'it was: hello' 'send "hello\r\n\r\n"'
+    } | among_users
+}
+
+@test "no Host, or several, gets 400" {
+    start_chat
+    {
+        refused 400 'no Host' 'upgrade Host'
+        refused 400 'several Host' 'upgrade Host: localhost | Host: localhost'
+        no_id_used
+    } | among_users
+}
+
+@test "a header line that can be read in two ways gets 400" {
+    start_chat
+    header() {
+        refused 400 "$1" "send \"GET / HTTP/1.1\r\nHost: localhost\r\n$2\r\n\r\n\""
+    }
+    {
+        header 'without a colon; it was: Accept' 'Accept'
+        header 'space before the colon' 'Accept : text/plain'
+        header 'folded' 'Accept: text/plain,\r\n text/html'
+        header 'control character' 'Accept: text\0/plain'
+        header 'CR without its LF' 'Accept: text\r/plain'
+    } | among_users
+}
+
+@test "a line that LF alone ends is refused at once: use nc -C" {
+    start_chat
+    {
+        refused 400 'lines end with CR LF: use nc -C' 'send "GET / HTTP/1.1\n"'
+        refused 400 'lines end with CR LF: use nc -C' \
+            'send "GET / HTTP/1.1\r\nHost: localhost\n"'
+    } | among_users
+}
+
+@test "another method gets 405, and hears which there are" {
+    start_chat
+    {
+        for method in POST OPTIONS get; do
+            refused 405 "GET and HEAD are answered; it was: $method" \
+                "send \"$method / HTTP/1.1\r\nHost: localhost\r\n\r\n\"" \
+                'header Allow: GET, HEAD'
+        done
+    } | among_users
+}
+
+@test "a head of 8 KiB is taken, a longer one gets 431" {
+    local head=$'GET / HTTP/1.1\r\nHost: localhost\r\nX: \r\n\r\n'
+    start_chat
+    {
+        # `send` has two characters for each CR and LF.
+        request="GET / HTTP/1.1\r\nHost: localhost\r\nX: $(filler $((8192 - ${#head})))"
+        refused 426 'WebSocket' "send \"$request\r\n\r\n\""
+        refused 431 '8 KiB' "send \"${request}x\r\n\r\n\""
+    } | among_users
+}
+
+@test "a head without an end gets 431 once it is too long" {
+    start_chat
+    refused 431 '8 KiB' "send \"GET / HTTP/1.1\r\nX: $(filler 9000)\"" | among_users
+}
+
+@test "a page of another origin gets 403, and hears which -o lets it in" {
+    start_chat
+    {
+        refused 403 'page of http://evil.example' 'upgrade Origin: http://evil.example' \
+            "body -o 'http://evil.example'"
+        no_id_used
+    } | among_users
+}
+
+@test "a refusal is one line of text, and shows no control characters of the request" {
+    local request all body LC_ALL=C
+    start_chat
+    # U+009B, C2 9B in UTF-8, starts commands in some terminals.
+    for request in 'GET / HTTP/1.1\r\n\r\n' 'GET / HTTP/1.1\n' 'G\tT / HTTP/1.1\r\n\r\n' \
+        'PUT\xc2\x9b / HTTP/1.1\r\n\r\n'; do
+        all=$(answer "$request"; echo .)        # the dot keeps the last newline
+        body=${all#*$'\r\n\r\n'}
+        body=${body%.}
+        [[ $all == "HTTP/1.1 4"* ]]
+        [ "$(content_length "$all")" -eq ${#body} ]
+        [[ $body == *[a-z]*$'\n' ]]
+        [[ ${body%$'\n'} != *[[:cntrl:]]* ]]
+        [[ $body != *$'\x9b'* ]]
+    done
+}
+
+@test "the log says why a request was refused" {
+    start_chat
+    play <<'END'
+A upgrade Sec-WebSocket-Version: 8
+A expect http 426
+log : 426: Sec-WebSocket-Version 13 wanted; it was: 8
+END
+}
+
+@test "requests in pieces of one byte get the same answers" {
+    start_chat
+    among_users <<'END'
+A connect
+A pieces 1
+A send "\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+A expect http 426
+A expect eof
+B connect
+B pieces 1
+B send "GET / HTTP/1.1\r\n\r\n"
+B expect http 400
+B expect body no Host
+B expect eof
+C connect
+C pieces 1
+C send "GET / HTTP/1.1\n"
+C expect http 400
+C expect body use nc -C
+C expect eof
+END
+}
+
+@test "bytes behind a refused request do not lose the answer to a reset" {
+    start_chat
+    # More than one read takes, in the same segments; then more of it behind the answer.
+    among_users <<'END'
+A connect
+A cork
+A send "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n"
+A frame op=text repeat=300000 "x"
+A uncork
+A sent
+Y quiet
+A frame op=text repeat=300000 "x"
+A sent
+Y quiet
+A expect http 405
+A expect body POST
+A expect eof
+END
+}
+
+# ---- Input that ends --------------------------------------------------------------------
+
+@test "a whole request and then the end of input is answered" {
+    start_chat
+    among_users <<'END'
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+A shutdown
+A expect http 426
+A expect eof
+B connect
+B cork
+B upgrade
+B text {"recipient_id":2,"message":"Good bye."}
+B uncork
+B shutdown
+B expect welcome
+B expect eof
+Y expect text {"sender_id":3,"message":"Good bye."}
+END
+}
+
+@test "half a request and then the end of input gets 400" {
+    start_chat
+    among_users <<'END'
+A connect
+A send "GET / HTTP/1.1\r\nHost: loc"
+A shutdown
+A expect http 400
+A expect body ended
+A expect eof
+# Nobody asked anything here.
+B connect
+B shutdown
+B expect eof
+Z join
+Z expect id 3
+END
+}
+
+# ---- Time and places --------------------------------------------------------------------
+
+@test "a handshake that is not finished in time gets 408, a connection never used is just closed" {
+    start_chat hurried
+    among_users <<'END'
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost\r\n"
+B connect
+A expect http 408
+A expect header Connection: close
+A expect body in time
+A expect eof
+B expect eof
+Z join
+Z expect id 3
+END
+}
+
+@test "who finds no place gets 503, and a place once there is one" {
+    start_chat tiny
+    {
+        printf '%s\n' 'C join' 'D join'
+        refused 503 'all places are taken' upgrade
+        printf '%s\n' 'D close' 'log user 4 left' 'E join' 'E expect id 5' 'C quiet'
+    } | among_users
+}
+
+@test "many who find no place at the same time all get 503, unasked" {
+    start_chat tiny
+    {
+        printf '%s\n' 'C join' 'D join'
+        printf '%s\n' {E,F,G,H}' connect' {E,F,G,H}' expect http 503' {E,F,G,H}' expect eof'
+        printf '%s\n' 'C quiet' 'D quiet'
+    } | among_users
+}

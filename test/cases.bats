@@ -1,0 +1,235 @@
+#!/usr/bin/env bats
+# Eighteen inputs that brought down or fooled other WebSocket servers, as their public
+# bug reports tell it.  The bytes are the reports', in hexadecimal; all frames have the
+# mask of the RFC's examples, 37 fa 21 3d.  A is user 1 and B user 2, where they join.
+
+bats_require_minimum_version 1.5.0
+load helper
+
+GET=474554202f20485454502f312e310d0a                            # GET / HTTP/1.1
+HOST=486f73743a203132372e302e302e313a383038300d0a               # Host: 127.0.0.1:8080
+UPGRADE=557067726164653a20776562736f636b65740d0a                # Upgrade: websocket
+CONNECTION=436f6e6e656374696f6e3a20557067726164650d0a           # Connection: Upgrade
+VERSION=5365632d576562536f636b65742d56657273696f6e3a2031330d0a  # Sec-WebSocket-Version: 13
+NO_VERSION=${VERSION%31330d0a}                                  # Sec-WebSocket-Version:
+NO_KEY=5365632d576562536f636b65742d4b65793a20                   # Sec-WebSocket-Key:
+# Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
+KEY=${NO_KEY}6447686c49484e68625842735a5342756232356a5a513d3d0d0a
+END=0d0a                                                        # the empty line
+
+# times N HEX
+times() {
+    printf "$2%.0s" $(seq "$1")
+}
+
+# Plays the case from standard input; then the server must still be up, for those who
+# are connected and for the next who comes.
+play_case() {
+    start_chat -q
+    { cat; printf '%s\n' 'Z join' 'Z quiet'; } | play
+}
+
+@test "01 firefox-connection-list: a list in Connection is an upgrade as well" {
+    play_case <<END
+A connect
+# Connection: keep-alive, Upgrade
+A hex $GET$HOST$UPGRADE$KEY${VERSION}436f6e6e656374696f6e3a206b6565702d616c6976652c20557067726164650d0a$END
+A expect welcome
+A quiet
+END
+}
+
+@test "02 request-in-one-byte-writes: the 101 comes after the last byte, and not before" {
+    play_case <<END
+A connect
+A pieces 1
+A hex $GET$HOST$UPGRADE$CONNECTION$KEY${VERSION}0d
+# Whoever comes now shows that the server has seen these bytes and is not done with A.
+B join
+B expect id 1
+A silent 1
+A hex 0a
+A expect welcome
+A expect id 2
+END
+}
+
+@test "03 wrong-version: version 8 gets 426 and hears that it should be 13" {
+    play_case <<END
+A connect
+A hex $GET$HOST$UPGRADE$CONNECTION$KEY${NO_VERSION}380d0a$END
+A expect http 426
+A expect header Sec-WebSocket-Version: 13
+A expect eof
+END
+}
+
+@test "04 key-not-16-bytes: a key that stands for 12 bytes gets 400" {
+    play_case <<END
+A connect
+# U3RyZWFtKDIsID8p
+A hex $GET$HOST$UPGRADE$CONNECTION$VERSION${NO_KEY}553352795a5746744b444973494438700d0a$END
+A expect http 400
+A expect eof
+END
+}
+
+@test "05 no-key-at-all: 400, and the next user is user 1" {
+    play_case <<END
+A connect
+A hex $GET$HOST$UPGRADE$CONNECTION$VERSION$END
+A expect http 400
+A expect eof
+B join
+B expect id 1
+END
+}
+
+@test "06 cross-origin: a page from elsewhere gets 403" {
+    play_case <<END
+A connect
+# Origin: http://evil.example
+A hex $GET$HOST$UPGRADE$CONNECTION$KEY${VERSION}4f726967696e3a20687474703a2f2f6576696c2e6578616d706c650d0a$END
+A expect http 403
+A expect eof
+END
+}
+
+@test "07 plain-get: who opens the address in a browser gets 426 and a text to read" {
+    play_case <<END
+A connect
+# Connection: close
+A hex $GET${HOST}436f6e6e656374696f6e3a20636c6f73650d0a$END
+A expect http 426
+A expect header Upgrade: websocket
+A expect body WebSocket
+A expect eof
+END
+}
+
+@test "08 unmasked-text: it gets Close 1002, and is not delivered" {
+    play_case <<END
+A join
+B join
+# {"recipient_id":2,"message":"bare"}, as it is
+A hex 81237b22726563697069656e745f6964223a322c226d657373616765223a2262617265227d
+A expect close 1002 mask
+A expect eof
+B quiet
+END
+}
+
+@test "09 ping-125-and-126: the longest ping gets its pong, one byte more Close 1002" {
+    play_case <<END
+A join
+# 125 and 126 times "p"
+A hex 89fd37fa213d$(times 31 478a514d)47
+A expect pong "$(times 125 p)"
+A hex 89fe007e37fa213d$(times 31 478a514d)478a
+A expect close 1002 125
+A expect eof
+END
+}
+
+@test "10 ping-between-fragments: the pong comes, and the message around it arrives whole" {
+    play_case <<END
+A join
+B join
+# {"recipient, the ping "mid", and _id":2,"message":"hello"}
+A hex 018b37fa213d4cd8535854935154529455898337fa213d5a9345809937fa213d6893451f0dc80d1f5a9f524e569d441f0dd849585b964e1f4a
+A expect pong "mid"
+B expect text {"sender_id":1,"message":"hello"}
+A quiet
+B quiet
+END
+}
+
+@test "11 orphan-continuation: a continuation of nothing gets Close 1002" {
+    play_case <<END
+A join
+B join
+# {"recipient_id":2,"message":"orphan"}
+A hex 80a537fa213d4cd8535854935154529455625e9e030705d603505289525c509f03071595534d5f9b4f1f4a
+A expect close 1002 continu
+A expect eof
+B quiet
+END
+}
+
+@test "12 rsv1-not-agreed: a bit of an extension that nobody agreed on gets Close 1002" {
+    play_case <<END
+A join
+B join
+# {"recipient_id":2,"message":"x"}
+A hex c1a037fa213d4cd8535854935154529455625e9e030705d603505289525c509f030715820340
+A expect close 1002 reserved bit
+A expect eof
+B quiet
+END
+}
+
+@test "13 length-2-to-63: a length with the top bit set gets Close 1002" {
+    play_case <<END
+A join
+A hex 81fffffffffffffffffc37fa213d
+A expect close 1002 length
+A expect eof
+END
+}
+
+@test "14 close-of-one-byte: a Close with half a code gets Close 1002" {
+    play_case <<END
+A join
+A hex 888137fa213d34
+A expect close 1002 half
+A expect eof
+END
+}
+
+@test "15 overlong-utf8: C0 AF in a text gets Close 1007" {
+    play_case <<END
+A join
+B join
+# {"recipient_id":2,"message":" C0 AF "}: the first of the two is byte 30
+A hex 81a137fa213d4cd8535854935154529455625e9e030705d603505289525c509f0307153a8e1f4a
+A expect close 1007 byte 30
+A expect eof
+B quiet
+END
+}
+
+@test "16 json-cut-in-an-escape: JSON that ends in a backslash gets a notice" {
+    play_case <<END
+A join
+B join
+# {"recipient_id":2,"message":"va\\: a message of 32 bytes
+A hex 81a037fa213d4cd8535854935154529455625e9e030705d603505289525c509f0307158c4061
+A expect notice not delivered: byte 33: ends after byte 32
+A quiet
+B quiet
+END
+}
+
+@test "17 binary-message: it is delivered, as a text" {
+    play_case <<END
+A join
+B join
+# {"recipient_id":2,"message":"x"}
+A hex 82a037fa213d4cd8535854935154529455625e9e030705d603505289525c509f030715820340
+B expect text {"sender_id":1,"message":"x"}
+A quiet
+B quiet
+END
+}
+
+@test "18 nobody-there: a message to nobody is dropped, and its sender stays" {
+    play_case <<END
+A join
+B join
+# {"recipient_id":7,"message":"anybody?"} and the ping "still"
+A hex 81a737fa213d4cd8535854935154529455625e9e030700d603505289525c509f0307159b4f445595454408d85c898537fa213d448e48515b
+A expect pong "still"
+A quiet
+B quiet
+END
+}
