@@ -962,18 +962,26 @@ static void digest(struct client *c, uint8_t *buf, size_t len)
         c->in_used = ws_keep(&c->ws, inbox[slot], buf, len);
 }
 
-/* Goes on where it was parked. */
+static bool wants_input(const struct client *c);
+static void receive(struct client *c);
+
+/* Goes on where it was parked.  If that was its last whole frame it is read at
+ * once: waiting for the next look, it would be out of the line while those who
+ * have more in their inbox are served again and again. */
 static void resume(int who)
 {
+    struct client *c = &clients[who];
     if (who == ROUTER) {
         router_run();
         add(&unserved, ROUTER);
         add(&unserved, DOOR);
         return;
     }
-    clients[who].life = now;
+    c->life = now;
     add(&recent, who);
-    digest(&clients[who], inbox[who], clients[who].in_used);
+    digest(c, inbox[who], c->in_used);
+    if (wants_input(c) && c->state == OPEN && stop_began == 0)
+        receive(c);
 }
 
 /* ---- 7. Leaving --------------------------------------------------------------------------------

@@ -1,0 +1,305 @@
+#!/usr/bin/env bats
+# The two approaches side by side: what the router's one queue costs, and what it is true to.
+#
+# A recipient that does not read is hidden by the kernel at first: a few hundred KiB have
+# to be sent before anybody waits for it.
+
+bats_require_minimum_version 1.5.0
+load helper
+
+set -o pipefail
+
+# play_stalled BINARY OPTION...: a script that begins where users 1 to 4, A, B, C and D,
+# are there, A has sent B nine big messages, and B reads nothing.  Some of them have gone
+# out, and all others fit the router's queue, so that A is not parked.  A's pong then shows
+# that connections made before it asked are accepted, and the next one that the requests
+# which came on these are read.
+play_stalled() {
+    start_chat "$@"
+    { stalled; cat; } | play
+}
+
+stalled() {
+    cat <<'END'
+A join
+B rcvbuf 4096
+B join
+C join
+D join
+A say B 60000 9
+log waits for room at user 2
+END
+}
+
+in_log() {      # how many lines match this basic regular expression
+    grep -c -- "$1" "$CHAT_LOG" || true
+}
+
+# ---- User 1 floods user 2, who does not read
+
+@test "directory: while user 2 does not read, users 3 and 4 go on talking" {
+    play_stalled -a directory <<'END'
+C say D 20 100
+D expect said C 20 100
+D say C 60000
+C expect said D 60000
+B expect said A 60000 9
+A quiet
+END
+}
+
+@test "router: while user 2 does not read, users 3 and 4 stand still, until it reads" {
+    play_stalled -a router <<'END'
+C say D 20 100
+D say C 60000
+C silent 100
+D silent 100
+B expect said A 60000 9
+D expect said C 20 100
+C expect said D 60000
+A quiet
+END
+}
+
+# flood_to_the_end APPROACH: user 1 floods user 2 until the deadline drops user 2.  What
+# that one is still sent, and what the log says was lost, is all that was sent.
+flood_to_the_end() {
+    start_chat hurried -a "$1"
+    {
+        cat <<'END'
+A join
+B rcvbuf 4096
+B join
+C join
+D join
+A say B 1000 2000
+log waits for room at user 2
+C say D 20 100
+A sent
+END
+        eventually flood_is_over
+        expect_what_went_out
+        cat <<'END'
+D expect said C 20 100
+D say A 20
+A expect said D 20
+A say B 20
+E join
+E expect id 5
+E say A 20
+A expect said E 20
+END
+    } | play
+}
+
+flood_is_over() {
+    [ "$(in_log '^user 1 -> user 2: ')" -eq 2000 ]
+}
+
+expect_what_went_out() {
+    local frame=$((4 + 28 + 1000)) into_outbox lost
+    into_outbox=$(in_log '^user 1 -> user 2: "')
+    lost=$(sed -n 's/^user 2 left: did not read for 1 s; lost: \([0-9]*\) bytes to it.*/\1/p' "$CHAT_LOG")
+    echo "B expect said A 1000 $(((into_outbox * frame - lost) / frame))"
+    echo "B expect end"         # perhaps in the middle of the next one
+}
+
+@test "directory: when the deadline drops user 2, nothing is lost but what the log says" {
+    flood_to_the_end directory
+}
+
+@test "router: when the deadline drops user 2, all go on, nothing is lost but what the log says" {
+    flood_to_the_end router
+    # Not a word of user 3 before that.
+    [ "$(sed -n '/^user 2 left: did not read/q; /^user 3 -> /p' "$CHAT_LOG")" = "" ]
+}
+
+@test "directory: a full outbox keeps nobody from speaking" {
+    start_chat -a directory
+    play <<'END'
+A join
+B rcvbuf 4096
+B join
+C join
+A say B 20 20000
+log user 1 waits for room at user 2
+B text {"recipient_id":3,"message":"I am busy"}
+C expect text {"sender_id":2,"message":"I am busy"}
+END
+}
+
+# ---- The router's queue
+
+# One message each, while nine of user 1 were sent and some of them delivered: those that
+# still fit are taken, which their senders' pongs show, the others wait.
+twelve_more_messages() {
+    local room=$((10 - (9 - $(in_log '^user 1 -> user 2: "')))) i
+    for i in {1..12}; do
+        echo "C$i say A 20"
+        if ((i <= room)); then
+            echo "C$i quiet"
+        else
+            echo "log $((i - room)) waits for the router"
+        fi
+    done
+}
+
+@test "router: ten messages are queued, who comes then waits" {
+    start_chat -a router
+    {
+        cat <<END
+A join
+B rcvbuf 4096
+B join
+$(printf 'C%d join\n' {1..12})
+A say B 60000 9
+END
+        eventually logged the router waits for room at user 2
+        twelve_more_messages
+    } | play
+}
+
+@test "router: ten is no limit for many messages in one segment, if their recipients read" {
+    start_chat -a router
+    play <<'END'
+A join
+B join
+A cork
+A say B 20 50
+A uncork
+B expect said A 20 50
+A quiet
+no log waits for
+END
+}
+
+@test "router: a queued message does not need its sender any more" {
+    play_stalled -a router <<'END'
+C say B 20
+C quiet
+C reset
+log user 3 left
+B expect said A 60000 9
+B expect said 3 20
+D say B 20
+B expect said D 20
+END
+}
+
+@test "router: who leaves while it waits is answered at once, and known as gone when it goes on" {
+    play_stalled -a router <<'END'
+C say D 20
+C quiet
+D frame op=close code=1000
+D expect close 1000
+D expect eof
+B expect said A 60000 9
+log user 3 -> user 4: not delivered: user 4 is not connected
+C quiet
+C say A 20
+A expect said C 20
+END
+}
+
+# ---- Joining while the router waits
+
+@test "router: newcomers get in when it goes on, in the order of their requests, and no deadline minds" {
+    play_stalled hurried -a router <<'END'
+F connect
+E connect
+A quiet
+E upgrade
+E text {"recipient_id":3,"message":"too early"}
+A quiet
+F upgrade
+log user 2 left: did not read
+E expect welcome
+E expect id 5
+F expect welcome
+F expect id 6
+C expect text {"sender_id":5,"message":"too early"}
+G join
+G expect id 7
+G say F 20
+F expect said G 20
+END
+    # Not before.
+    [ "$(sed -n '/^user 2 left: did not read/q; /^user 5 joined/p' "$CHAT_LOG")" = "" ]
+}
+
+@test "directory: newcomers get in at once, whoever is waited for" {
+    play_stalled -a directory <<'END'
+E join
+E expect id 5
+E say C 20
+C expect said E 20
+B expect said A 60000 9
+END
+}
+
+@test "router: a newcomer that waits is not evicted for another connection" {
+    start_chat tiny -a router
+    play <<'END'
+A join
+B rcvbuf 4096
+B join
+A say B 60000 9
+log the router waits for room at user 2
+C connect
+D connect
+A quiet
+C upgrade
+D upgrade
+A quiet
+E connect
+E expect http 503
+B expect said A 60000 9
+C expect welcome
+D expect welcome
+C say D 20
+D expect said C 20
+END
+}
+
+@test "router: a newcomer that gives up waiting harms nobody" {
+    play_stalled -a router <<'END'
+E connect
+F connect
+A quiet
+E upgrade
+F upgrade
+A quiet
+E reset
+B expect said A 60000 9
+F expect welcome
+F say C 20
+C expect said F 20
+END
+}
+
+# ---- Who speaks 'notices'
+
+@test "in both approaches, who speaks 'notices' is told who is not connected, and nobody else" {
+    local approach
+    for approach in directory router; do
+        start_chat -a "$approach"
+        play <<'END'
+A join Sec-WebSocket-Protocol: notices
+A expect header Sec-WebSocket-Protocol: notices
+A expect notice you are user 1
+B join
+B expect no header Sec-WebSocket-Protocol
+A say 7 20
+A expect text {"sender_id":0,"message":"user 7 is not connected"}
+A say -1 20
+A expect text {"sender_id":0,"message":"user -1 is not connected"}
+B say 8 20
+log user 2 -> user 8: not delivered: user 8 is not connected
+B quiet
+A quiet
+A say B 20
+B expect said A 20
+END
+        stop_chat
+    done
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bats
+# Most users are silent most of the time.  That must cost nothing, and not their being heard.
+
+bats_require_minimum_version 1.5.0
+load helper
+
+# talk N [,USER]: A and B exchange 2 N messages without a pause.  In one of the rounds, B
+# may get the message that USER sent instead, and is one of A's behind from then on.
+talk() {
+    printf "A say B 8\nB expect said A${2-} 8\nB say A 8\nA expect said B 8\n%.0s" $(seq "$1")
+}
+
+# B is one behind in the end if the silent one was heard by then.  Nobody looks for it when
+# A and B make a pause; so the order in which things come to B tells, and no clock.
+is_heard() {
+    echo "$1 say B 8"
+    talk 1500 ",$1"
+    echo "B expect said A 8"
+}
+
+@test "who was silent among 300 is heard while two others talk without a pause" {
+    start_chat
+    {
+        printf 'U%d join\n' {1..300}
+        printf '%s join\n' A B
+        talk 500
+        is_heard U1
+        is_heard U150
+        is_heard U250
+    } | play
+}
+
+# A sanitizer has an allocator and a memory of its own.
+skip_if_sanitized() {
+    command -v nm >/dev/null || skip "there is no nm"
+    if nm "$ROOT/chat" | grep -qE '__(asan|msan|tsan|ubsan)_'; then
+        skip "a sanitizer needs memory"
+    fi
+}
+
+@test "the program calls no malloc, calloc or realloc" {
+    skip_if_sanitized
+    local undefined
+    undefined=$(nm -u "$ROOT/chat")
+    [[ $undefined == *poll* ]]          # so that there is a list at all
+    run ! grep -wE '_?(malloc|calloc|realloc|strdup|aligned_alloc|posix_memalign)' <<<"$undefined"
+}
+
+@test "300 idle users take less than 1 KiB of memory each" {
+    skip_if_sanitized
+    start_chat
+    play <<END
+$(printf 'A%d join\nA%d say A%d 20\nA%d expect said A%d 20\n' {1..20}{,,,,})
+run ps -o rss= -p "\$CHAT_PID" >"$BATS_TEST_TMPDIR/before"
+$(printf 'U%d join\nU%d say U%d 20\nU%d expect said U%d 20\n' {1..300}{,,,,})
+run ps -o rss= -p "\$CHAT_PID" >"$BATS_TEST_TMPDIR/after"
+END
+    local kibibytes=$(($(<"$BATS_TEST_TMPDIR/after") - $(<"$BATS_TEST_TMPDIR/before")))
+    echo "$kibibytes KiB"
+    ((kibibytes < 300))
+}
