@@ -391,12 +391,10 @@ static bool is_parked(int who)
     return waiters[who].at != NONE;
 }
 
-/* c can't be reached any more.  Lost is what it was not sent, and what it sent
- * that still waited. */
-static void log_gone(const struct client *c, const char *why)
+/* c can't be reached any more, and what was to be sent to it is lost, and so
+ * many bytes that came from it. */
+static void log_gone(const struct client *c, const char *why, size_t from)
 {
-    size_t from = is_parked(slot_of(c)) ? c->in_used : 0;
-
     if (c->id != 0 && c->out_used + from > 0)
         log_line("user %" PRId64 "%s: %s; lost: %zu bytes to it, %zu from it", c->id,
                  is_known(c) ? " left" : "", why, c->out_used, from);
@@ -989,7 +987,7 @@ static void resume(int who)
 
 static void drop(struct client *c, const char *why)
 {
-    log_gone(c, why);
+    log_gone(c, why, is_parked(slot_of(c)) ? c->in_used : 0);
     enter(c, DEAD);
 }
 
@@ -999,7 +997,7 @@ static void output_failed(struct client *c, const char *why)
         drop(c, why);           /* its input does not count any more */
         return;
     }
-    log_gone(c, why);
+    log_gone(c, why, 0);        /* what it sent still counts */
     c->broken = true;
     c->out_used = 0;
     if (places[slot_of(c)].first != NONE)
@@ -1763,6 +1761,6 @@ int main(int argc, char **argv)
     while (!is_over())
         turn();
     for (int i = 0; i < in_use; i++)
-        log_gone(&clients[seats[i]], "the server stopped");
+        log_gone(&clients[seats[i]], "the server stopped", 0);
     return 0;
 }
