@@ -32,6 +32,20 @@ test-programs: always
 	$(COMPILE) -o test/bin/peer test/peer.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)
 
+## bench: measure both approaches beside a bare relay, in a few minutes; BENCH=--help has more
+bench: chat always
+	@mkdir -p test/bin
+	$(COMPILE) -DCLIENTS=10200 -DMESSAGE=4096 -o test/bin/chat-big chat.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/relay test/relay.c
+	$(COMPILE) -o test/bin/bench test/bench.c
+	test/bin/bench $(BENCH)
+
+## conformance: run 301 Autobahn cases against test/echo.c; needs kosoku (pip install kosoku)
+conformance: always
+	@mkdir -p test/bin
+	$(COMPILE) -o test/bin/echo test/echo.c $(PROTOCOL)
+	@sh test/conformance.sh
+
 ## clean: remove what was built
 clean:
 	rm -rf chat test/bin
@@ -42,4 +56,4 @@ help:
 
 always:
 
-.PHONY: always clean help test test-programs
+.PHONY: always bench clean conformance help test test-programs

@@ -1,0 +1,1135 @@
+/* bench.c -- how much work a chat server is, measured.
+ *
+ * Starts a server, plays its clients, and asks the system how much processor
+ * time the server took: CPU microseconds for each message delivered.  Every
+ * row is measured on both approaches of ./chat and, with the same sizes and
+ * windows, on relay.c, which knows no protocol: what that takes is the floor.
+ *
+ *   one figure = a fresh server, its clients connected, a warm-up, and then
+ *                processor time at the end - at the start
+ *                ---------------------------------------   (the median of 3)
+ *                      messages delivered meanwhile
+ *
+ * So connecting is not counted where it is not the work, and a server that
+ * waits costs nothing.  The clients keep it busy by a window: so many messages
+ * of a sender are under way, and each delivery lets the next one go.  One loop
+ * plays all clients: read much, then answer with one write for each.
+ *
+ * Each message carries its sender and a number and is looked at when it comes:
+ * lost, duplicated, reordered and altered ones are counted.  (What comes
+ * through the relay is only counted.)
+ *
+ * Order: the rows, options, the server, making messages, checking messages,
+ * connecting, the clients' loop, one figure, the table, main. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- The rows ------------------------------------------------------------------ */
+
+enum kind {
+    PING_PONG,                  /* the one who hears answers */
+    FLOOD,                      /* the one who was heard sends the next */
+    MANY_TO_ONE,                /* as FLOOD, but all to the same recipient */
+    CONNECT,                    /* come, say one thing, go */
+    MEMORY                      /* come, and be silent */
+};
+
+static const struct row {
+    const char *name;
+    enum kind kind;
+    int count;                  /* pairs; or senders, or those who come and go */
+    int window;                 /* messages of each sender under way */
+    int size;                   /* bytes of the message string */
+    int idle;                   /* further connections, times --idle */
+} rows[] = {
+    { "ping-pong 1 pair",          PING_PONG,    1,  1,    64,  0 },
+    { "ping-pong 32 pairs",        PING_PONG,   32,  1,    64,  0 },
+    { "flood 1 pair window 64",    FLOOD,        1, 64,    64,  0 },
+    { "flood 16 pairs window 32",  FLOOD,       16, 32,    64,  0 },
+    { "flood 4 pairs 1 KiB",       FLOOD,        4, 32,  1024,  0 },
+    { "flood 2 pairs 16 KiB",      FLOOD,        2, 16, 16384,  0 },
+    { "16 senders to 1",           MANY_TO_ONE, 16, 64,    64,  0 },
+    { "connect message close",     CONNECT,     32,  1,    64,  0 },
+    { "1 pair among idle",         PING_PONG,    1,  1,    64,  1 },
+    { "1 pair among many idle",    PING_PONG,    1,  1,    64, 10 },
+    { "memory in KiB, each idle",  MEMORY,       0,  1,    64,  1 },
+};
+
+enum {
+    ROWS = sizeof rows / sizeof rows[0],
+    COLUMNS = 3, FLOOR = 2,     /* directory, router, floor */
+    MAX_RUNS = 15,
+    MAX_IDLE = 2000,            /* --idle; one row has ten times as many */
+    TALKERS = 64,               /* connections that are not idle, at most */
+    USUAL_CLIENTS = 1000,       /* idle ones; for more, ./chat is built anew */
+    LARGEST = 16384,            /* bytes of the largest message string */
+    FRAMES = 300000,            /* bytes of the largest window of frames */
+    INBOX = 262144,             /* bytes a client reads at once */
+    AT_ONCE = 64,               /* idle connections opened together */
+    FIRST_IDLE = 16,            /* those that come before memory is looked at */
+    PATIENCE = 5000,            /* milliseconds for any single answer */
+    BAR = 24                    /* characters of the longest bar in a row */
+};
+
+static const double WARM_UP = 0.15;     /* seconds before the clock starts */
+
+/* ---- Options, and how a run can end ------------------------------------------------ */
+
+static struct {
+    const char *chat, *big, *relay;     /* paths */
+    const char *server;                 /* a command, measured instead of chat */
+    int port;                           /* its port; 0: read from its output */
+    double seconds;                     /* of each run, without warm-up */
+    int runs, idle;
+    const char *rows;                   /* parts of names; "" for all */
+} opt = { "./chat", NULL, NULL, NULL, 0, 0.5, 3, 1000, "" };
+
+static const struct row *row;           /* the one at work */
+static const char *why;                 /* it cannot be measured; NULL: it can */
+static bool failed;                     /* for the exit status */
+static volatile sig_atomic_t interrupted;
+
+/* The row can't be measured here: the table says so, and no more.  False. */
+static bool leave_out(const char *reason)
+{
+    why = reason;
+    return false;
+}
+
+/* The server did what it should not.  False. */
+static bool fail(const char *reason)
+{
+    failed = true;
+    return leave_out(reason);
+}
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t = { 0, 0 };
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double now(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+/* All waiting is done here, so that an interrupt ends it: exit stops the server. */
+static void wait_for(struct pollfd *set, int count, int ms)
+{
+    if (poll(set, (nfds_t)count, ms) <= 0)
+        for (int i = 0; i < count; i++)
+            set[i].revents = 0;
+    if (interrupted)
+        exit(128 + interrupted);
+}
+
+/* As read, but waits for the first byte; 0 or less if none comes. */
+static ssize_t read_some(int fd, void *to, size_t size, int ms)
+{
+    struct pollfd one = { .fd = fd, .events = POLLIN };
+
+    wait_for(&one, 1, ms);
+    return one.revents != 0 ? read(fd, to, size) : -1;
+}
+
+static bool send_all(int fd, const void *bytes, size_t len)
+{
+    return send(fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+/* ---- The server ------------------------------------------------------------------- */
+
+static struct {
+    pid_t pid;                  /* 0: none runs */
+    int out;                    /* its standard output */
+    int port;
+    bool relay;                 /* no handshake; bytes come out as they went in */
+    long users;                 /* who got an id so far, where we must count */
+} server;
+
+static const char *pin = "";    /* what puts a server on a core of its own */
+
+/* SIGTERM, and SIGKILL after 3 s.  Also called at exit, whatever the reason. */
+static void stop_server(void)
+{
+    const struct timespec moment = { 0, 2000000 };
+    double deadline = now() + 3;
+
+    if (server.pid <= 0)
+        return;
+    kill(server.pid, SIGTERM);
+    while (waitpid(server.pid, NULL, WNOHANG) == 0) {
+        if (now() > deadline)
+            kill(server.pid, SIGKILL);
+        nanosleep(&moment, NULL);
+    }
+    close(server.out);
+    server.pid = 0;
+}
+
+/* The first ":DIGITS" that is not a part of an address like [::1]. */
+static int port_in(const char *line)
+{
+    for (const char *p = strchr(line, ':'); p != NULL; p = strchr(p + 1, ':')) {
+        char *end = NULL;
+        long port = p[1] >= '0' && p[1] <= '9' ? strtol(p + 1, &end, 10) : 0;
+
+        if (port > 0 && port < 65536 && *end != ']' && *end != ':')
+            return (int)port;
+    }
+    return 0;
+}
+
+/* A server says in its first line where it listens. */
+static int announced_port(void)
+{
+    char line[512] = "";
+    size_t len = 0;
+
+    while (strchr(line, '\n') == NULL) {
+        ssize_t n = read_some(server.out, line + len, sizeof line - 1 - len, PATIENCE);
+
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+        line[len] = '\0';
+    }
+    return port_in(line);
+}
+
+/* A non-blocking socket, so that not even connecting can take for ever; or -1. */
+static int connect_to_server(void)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET };
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    struct pollfd one = { .fd = fd, .events = POLLOUT };
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_port = htons((uint16_t)server.port);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
+        return fd;
+    if (errno == EINPROGRESS)
+        wait_for(&one, 1, PATIENCE);
+    if (one.revents == POLLOUT)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* A server that announces nothing is up when it can be connected to. */
+static bool comes_up(void)
+{
+    double deadline = now() + PATIENCE / 1000.0;
+    int fd;
+
+    while ((fd = connect_to_server()) < 0 && now() < deadline)
+        wait_for(NULL, 0, 20);
+    close(fd);
+    return fd >= 0;
+}
+
+/* exec, so that the process we measure and stop is the server and no shell. */
+static bool start_server(const char *command, bool relay)
+{
+    char line[1024];
+    int ends[2];
+
+    snprintf(line, sizeof line, "exec %s%s", pin, command);
+    if (pipe(ends) < 0 || (server.pid = fork()) < 0)
+        return fail("no pipe or no process to be had");
+    if (server.pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execl("/bin/sh", "sh", "-c", line, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    server.out = ends[0];
+    server.relay = relay;
+    server.users = 0;
+    server.port = opt.port != 0 && !relay ? opt.port : announced_port();
+    if (server.port == 0 || (server.port == opt.port && !comes_up()))
+        return fail("the server did not start");
+    return true;
+}
+
+/* Processor time that the server has used. */
+static double server_seconds(void)
+{
+    clockid_t clock;
+
+    if (clock_getcpuclockid(server.pid, &clock) == 0)
+        return seconds_of(clock);
+    fprintf(stderr, "bench: this system does not tell another's processor time\n");
+    exit(1);
+}
+
+/* KiB of memory that the server really uses, as ps tells it; 0 if it can't. */
+static long server_memory(void)
+{
+    char command[64];
+    long kib = 0;
+    FILE *ps;
+
+    snprintf(command, sizeof command, "ps -o rss= -p %ld", (long)server.pid);
+    ps = popen(command, "r");
+    if (ps != NULL && fscanf(ps, "%ld", &kib) != 1)
+        kib = 0;
+    if (ps != NULL)
+        pclose(ps);
+    return kib;
+}
+
+/* ---- Making messages ----------------------------------------------------------------
+ *
+ * A sender's frames are made once, all alike, as many as its window.  Sending
+ * one is to write its number into it, already masked:
+ *
+ *   header, mask, {"recipient_id":7,"message":"#000001c80003abcdefgh..."}
+ *                                               number  from filler            */
+
+enum { NUMBER = 8, FROM = 4, MARKS = 1 + NUMBER + FROM };       /* characters */
+enum { OP_TEXT = 1, OP_CLOSE = 8 };                             /* RFC 6455 5.2 */
+enum state { SHAKING, TALKING, LEAVING };
+
+static struct client {
+    int fd;                     /* -1: not connected */
+    enum state state;
+    long id;                    /* the server's for it; 0 if it did not say */
+    struct client *to;
+    size_t frame_size, text_at, number_at;      /* bytes; both within a frame */
+    size_t begin, end;          /* of its frames, still to be written */
+    int credit;                 /* messages that the window lets go */
+    uint32_t sent, got;         /* numbers: the next to send, the next to come */
+    uint32_t missing;           /* numbers skipped, perhaps only late */
+    unsigned long delivered;
+    size_t in_len;              /* bytes read and not yet looked at */
+    size_t joined_len;          /* bytes of a message whose end is to come */
+} clients[TALKERS + AT_ONCE + 10 * MAX_IDLE];   /* those who talk come first */
+
+static struct buffers {         /* of those who talk */
+    uint8_t frames[FRAMES];
+    uint8_t in[INBOX];
+    uint8_t joined[2 * LARGEST];
+} buffers[TALKERS];
+
+static const uint8_t mask[4] = { 0x37, 0xFA, 0x21, 0x3D };
+static char filler[LARGEST];
+static int talking;             /* clients that talk */
+static int opened;              /* clients that have been opened */
+static unsigned long done;      /* messages delivered; or visits, if CONNECT */
+static bool draining;           /* nothing new is sent */
+
+static struct buffers *buffers_of(const struct client *c)
+{
+    return &buffers[c - clients];
+}
+
+/* RFC 6455 5.2, from a client: always masked.  Returns the bytes of the frame. */
+static size_t write_frame(uint8_t *out, int opcode, const char *text, size_t len)
+{
+    size_t size = 2;
+
+    out[0] = (uint8_t)(0x80 | opcode);
+    out[1] = (uint8_t)(0x80 | (len < 126 ? len : 126));
+    if (len >= 126) {
+        out[size++] = (uint8_t)(len >> 8);
+        out[size++] = (uint8_t)(len & 0xFF);
+    }
+    memcpy(out + size, mask, sizeof mask);
+    size += sizeof mask;
+    for (size_t i = 0; i < len; i++)
+        out[size++] = (uint8_t)((uint8_t)text[i] ^ mask[i % 4]);
+    return size;
+}
+
+static void make_frames(struct client *c)
+{
+    uint8_t *frames = buffers_of(c)->frames;
+    char text[LARGEST + 100];
+    int len = snprintf(text, sizeof text, "{\"recipient_id\":%ld,\"message\":\"#%0*d%0*x%.*s\"}",
+                       c->to->id, NUMBER, 0, FROM, (unsigned)(c - clients),
+                       row->size - MARKS, filler);
+
+    c->frame_size = write_frame(frames, OP_TEXT, text, (size_t)len);
+    c->text_at = c->frame_size - (size_t)len;
+    c->number_at = c->text_at + (size_t)(strchr(text, '#') + 1 - text);
+    for (int i = 1; i < row->window; i++)
+        memcpy(frames + (size_t)i * c->frame_size, frames, c->frame_size);
+    c->begin = c->end = 0;
+}
+
+static void put_number(const struct client *c, uint8_t *frame, uint32_t number)
+{
+    for (size_t i = c->number_at + NUMBER; i-- > c->number_at; number >>= 4) {
+        uint8_t digit = (uint8_t)"0123456789abcdef"[number & 15];
+
+        frame[i] = digit ^ mask[(i - c->text_at) % 4];
+    }
+}
+
+/* There are frames for a whole window.  What does not fit behind those that
+ * the socket did not take yet goes when it has taken them. */
+static void put_messages(struct client *c)
+{
+    size_t room = (size_t)row->window * c->frame_size;
+
+    if (c->begin == c->end)
+        c->begin = c->end = 0;
+    for (; c->credit > 0 && c->frame_size <= room - c->end; c->credit--) {
+        put_number(c, buffers_of(c)->frames + c->end, c->sent++);
+        c->end += c->frame_size;
+    }
+}
+
+static void send_messages(struct client *c)
+{
+    ssize_t n;
+
+    if (!draining)
+        put_messages(c);
+    if (c->begin == c->end)
+        return;
+    n = send(c->fd, buffers_of(c)->frames + c->begin, c->end - c->begin, MSG_NOSIGNAL);
+    if (n > 0)
+        c->begin += (size_t)n;
+    else if (errno != EAGAIN && errno != EINTR)
+        fail("a connection was cut while sending");
+}
+
+/* ---- Checking messages --------------------------------------------------------------- */
+
+static struct { unsigned long all, lost, duplicated, reordered, altered; } seen;
+
+/* `count` messages of `from` have come to c. */
+static void delivered(struct client *c, struct client *from, int count)
+{
+    uint8_t bye[8];
+
+    seen.all += (unsigned long)count;
+    from->delivered += (unsigned long)count;
+    if (row->kind == CONNECT) {         /* close code 1000, and then wait for the end */
+        from->state = LEAVING;
+        if (!send_all(from->fd, bye, write_frame(bye, OP_CLOSE, "\x03\xE8", 2)))
+            fail("a connection was cut before its close");
+        return;
+    }
+    done += (unsigned long)count;
+    (row->kind == PING_PONG ? c : from)->credit += count;
+}
+
+/* Numbers come one by one.  One that is skipped is lost, unless it comes later:
+ * then it was overtaken.  One that was not missing came twice. */
+static void count_number(struct client *from, uint32_t number)
+{
+    if (number >= from->got) {
+        from->missing += number - from->got;
+        seen.lost += number - from->got;
+        from->got = number + 1;
+    } else if (from->missing > 0) {
+        from->missing--;
+        seen.lost--;
+        seen.reordered++;
+    } else {
+        seen.duplicated++;
+    }
+}
+
+static uint32_t number_from(const uint8_t *text, size_t digits)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < digits; i++)
+        n = n << 4 | (uint32_t)(text[i] <= '9' ? text[i] - '0' : text[i] - 'a' + 10);
+    return n;
+}
+
+/* The sender of the message string that starts at m; NULL if it is not as it was
+ * sent, or came to the wrong client.  Its number goes to *number. */
+static struct client *sender_of(const struct client *c, const uint8_t *m, size_t len,
+                                uint32_t *number)
+{
+    size_t size = (size_t)row->size;
+    uint32_t from;
+
+    if (len <= size || m[size] != '"' || memcmp(m + MARKS, filler, size - MARKS) != 0)
+        return NULL;
+    *number = number_from(m + 1, NUMBER);
+    from = number_from(m + 1 + NUMBER, FROM);
+    if (from >= (uint32_t)talking || clients[from].to != c || *number >= clients[from].sent)
+        return NULL;
+    return &clients[from];
+}
+
+/* Whatever a server writes around it, the message string starts with the only '#'.
+ * A '@' is a late greeting, see greet(). */
+static void check_message(struct client *c, const uint8_t *text, size_t len)
+{
+    const uint8_t *m = memchr(text, '#', len);
+    uint32_t number = 0;
+    struct client *from = NULL;
+
+    if (m != NULL)
+        from = sender_of(c, m, len - (size_t)(m - text), &number);
+    if (from != NULL) {
+        count_number(from, number);
+        delivered(c, from, 1);
+    } else if (memchr(text, '@', len) == NULL && seen.altered++ == 0) {
+        fprintf(stderr, "\nbench: did not expect: %.*s\n", (int)(len < 200 ? len : 200),
+                (const char *)text);
+    }
+}
+
+/* Some servers send a long message in fragments (RFC 6455 5.4). */
+static void join(struct client *c, bool fin, const uint8_t *text, size_t len)
+{
+    uint8_t *joined = buffers_of(c)->joined;
+
+    if (len > sizeof buffers[0].joined - c->joined_len) {
+        fail("a message was too long");
+        return;
+    }
+    memcpy(joined + c->joined_len, text, len);
+    c->joined_len += len;
+    if (!fin)
+        return;
+    check_message(c, joined, c->joined_len);
+    c->joined_len = 0;
+}
+
+/* RFC 6455 5.2, from a server: not masked.  Returns the bytes of the header, or
+ * 0 if they are not all there; *len is the payload's. */
+static size_t read_header(const uint8_t *in, size_t have, size_t *len)
+{
+    if (have < 2 || (in[1] == 126 && have < 4))
+        return 0;
+    *len = in[1] < 126 ? in[1] : (size_t)in[2] << 8 | in[3];
+    return in[1] < 126 ? 2 : 4;
+}
+
+/* Look at all whole frames.  Returns the bytes used. */
+static size_t take_frames(struct client *c)
+{
+    const uint8_t *in = buffers_of(c)->in;
+    size_t at = 0, head, len;
+
+    while ((head = read_header(in + at, c->in_len - at, &len)) != 0
+           && len <= c->in_len - at - head) {
+        bool fin = (in[at] & 0x80) != 0;
+        int opcode = in[at] & 0x0F;
+
+        if (fin && opcode == OP_TEXT)
+            check_message(c, in + at + head, len);
+        else if (opcode < OP_CLOSE)
+            join(c, fin, in + at + head, len);
+        else if (opcode == OP_CLOSE && c->state != LEAVING)
+            fail("the server closed a connection");
+        at += head + len;
+    }
+    return at;
+}
+
+/* Through the relay comes what its partner's sender wrote, masked and all. */
+static size_t take_bytes(struct client *c)
+{
+    struct client *from = &clients[(c - clients) ^ 1];
+    size_t count = c->in_len / from->frame_size;
+
+    from->got += (uint32_t)count;
+    if (count > 0)
+        delivered(c, from, (int)count);
+    return count * from->frame_size;
+}
+
+/* ---- Connecting ---------------------------------------------------------------------- */
+
+/* Reset, which leaves nothing behind on either side (no TIME_WAIT). */
+static void close_client(struct client *c)
+{
+    const struct linger reset = { 1, 0 };
+
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(c->fd);
+    c->fd = -1;
+}
+
+static bool open_client(struct client *c)
+{
+    static const char request[] =
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    c->state = server.relay ? TALKING : SHAKING;
+    c->in_len = c->joined_len = 0;
+    c->fd = connect_to_server();
+    if (c->fd < 0)
+        return fail("cannot connect");
+    if (!server.relay && !send_all(c->fd, request, sizeof request - 1))
+        return fail("a connection was cut at its request");
+    return true;
+}
+
+static bool finish_handshake(struct client *c)
+{
+    char head[4096] = "";
+    const char *id;
+    size_t len = 0;
+
+    while (strstr(head, "\r\n\r\n") == NULL) {
+        ssize_t n = read_some(c->fd, head + len, sizeof head - 1 - len, PATIENCE);
+
+        if (n <= 0)
+            return fail("no answer to a handshake");
+        len += (size_t)n;
+        head[len] = '\0';
+    }
+    if (strncmp(head, "HTTP/1.1 503", 12) == 0)
+        return leave_out("the server takes no more clients (503)");
+    if (strncmp(head, "HTTP/1.1 101", 12) != 0)
+        return fail("the server refused a handshake");
+    id = strstr(head, "\nChat-User-Id: ");
+    c->id = id != NULL ? atol(id + 15) : 0;
+    c->state = TALKING;
+    return true;
+}
+
+/* The article's server knows a user only after its 101, and tells no ids, so
+ * that we count.  A message to oneself that comes back shows that all is well. */
+static bool greet(struct client *c)
+{
+    uint8_t frame[100], *in = buffers_of(c)->in;
+    char text[80];
+    int len = snprintf(text, sizeof text, "{\"recipient_id\":%ld,\"message\":\"@\"}", c->id);
+    size_t size = write_frame(frame, OP_TEXT, text, (size_t)len);
+
+    for (int tries = 0; tries < 20; tries++)
+        if (send_all(c->fd, frame, size) && read_some(c->fd, in, INBOX, PATIENCE / 20) > 0)
+            return true;
+    return fail("a message to oneself did not come back");
+}
+
+static bool open_talker(struct client *c)
+{
+    if (!open_client(c) || (!server.relay && !finish_handshake(c)))
+        return false;
+    if (c->id == 0)
+        c->id = ++server.users;
+    return server.relay || greet(c);
+}
+
+/* When the last pair is served, all that connected before has been accepted. */
+static bool relay_settles(void)
+{
+    struct client *last = &clients[opened - 1];
+    char byte = 0;
+
+    if (!send_all((last - 1)->fd, &byte, 1) || read_some(last->fd, &byte, 1, PATIENCE) != 1)
+        return fail("the relay does not come to rest");
+    return true;
+}
+
+/* `count` more (an even number, for the relay) that will say nothing. */
+static bool open_idle(int count)
+{
+    for (int last = opened + count; opened < last; ) {
+        int first = opened;
+
+        while (opened < last && opened < first + AT_ONCE)
+            if (!open_client(&clients[opened++]))
+                return false;
+        for (int i = first; i < opened && !server.relay; i++)
+            if (!finish_handshake(&clients[i]))
+                return false;
+    }
+    return count == 0 || !server.relay || relay_settles();
+}
+
+/* ---- The clients' loop ----------------------------------------------------------------- */
+
+/* A visitor has its 101: it says its one thing, to itself if it knows its id,
+ * else to the client that stays, the last. */
+static void start_visit(struct client *c)
+{
+    if (!finish_handshake(c))
+        return;
+    c->to = c->id != 0 ? c : &clients[row->count];
+    make_frames(c);
+    c->credit = 1;
+}
+
+static void end_of_input(struct client *c)
+{
+    if (c->state != LEAVING)
+        fail("a connection was cut");
+    close_client(c);
+    done++;
+}
+
+static void read_client(struct client *c)
+{
+    uint8_t *in = buffers_of(c)->in;
+    ssize_t n = read(c->fd, in + c->in_len, INBOX - c->in_len);
+    size_t used;
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        end_of_input(c);
+        return;
+    }
+    c->in_len += (size_t)n;
+    used = server.relay ? take_bytes(c) : take_frames(c);
+    c->in_len -= used;
+    memmove(in, in + used, c->in_len);
+}
+
+static void write_client(struct client *c)
+{
+    if (c->fd < 0 && !draining)
+        open_client(c);                 /* the next visit */
+    else if (c->fd >= 0 && c->state == TALKING)
+        send_messages(c);
+}
+
+static void turn(void)
+{
+    static struct pollfd set[TALKERS];
+
+    for (int i = 0; i < talking; i++) {
+        bool blocked = clients[i].begin < clients[i].end;
+
+        set[i].fd = clients[i].fd;
+        set[i].events = (short)(POLLIN | (blocked ? POLLOUT : 0));
+    }
+    wait_for(set, talking, 20);
+    for (int i = 0; i < talking && why == NULL; i++)
+        if ((set[i].revents & ~POLLOUT) != 0)
+            (clients[i].state == SHAKING ? start_visit : read_client)(&clients[i]);
+    for (int i = 0; i < talking && why == NULL; i++)
+        write_client(&clients[i]);
+}
+
+static void run_for(double seconds)
+{
+    for (double end = now() + seconds; why == NULL && now() < end; )
+        turn();
+}
+
+static uint32_t under_way(void)
+{
+    uint32_t sum = 0;
+
+    for (int i = 0; i < talking; i++)
+        sum += clients[i].sent - clients[i].got;
+    return sum;
+}
+
+/* Let what is under way arrive; what has not after some seconds is lost. */
+static void drain(void)
+{
+    double deadline = now() + PATIENCE / 1000.0;
+
+    draining = true;
+    while (why == NULL && under_way() > 0 && now() < deadline)
+        turn();
+    draining = false;
+    seen.lost += under_way();
+}
+
+/* ---- One figure ------------------------------------------------------------------------- */
+
+struct figure {
+    int runs;
+    double each[MAX_RUNS];      /* microseconds, or KiB */
+    double busy;                /* percent of the last run that the server worked */
+    double uneven;              /* percent that a sender's share was off at most */
+    const char *why;            /* ... it could not be measured, or NULL */
+};
+
+/* Who talks to whom, and who begins. */
+static void assign_roles(void)
+{
+    bool to_one = row->kind == MANY_TO_ONE;
+
+    for (int i = 0; i < talking; i++) {
+        clients[i].to = &clients[to_one ? row->count : i ^ 1];
+        make_frames(&clients[i]);
+        if (to_one ? i < row->count : i % 2 == 0)
+            clients[i].credit = row->window;
+    }
+}
+
+/* Visitors come later: here only the one that stays is opened, behind them. */
+static bool open_all(void)
+{
+    for (int i = row->kind == CONNECT ? row->count : 0; i < talking; i++)
+        if (!open_talker(&clients[i]))
+            return false;
+    if (row->kind != CONNECT)
+        assign_roles();
+    return row->kind == MEMORY || open_idle(row->idle * opt.idle);
+}
+
+/* How far, in percent, a sender's share is off the mean, and at least `most`. */
+static double deviation(double most)
+{
+    double sum = 0;
+
+    for (int i = 0; i < row->count; i++)
+        sum += (double)clients[i].delivered;
+    for (int i = 0; i < row->count; i++) {
+        double off = 100 * (double)clients[i].delivered * row->count / sum - 100;
+
+        off = off < 0 ? -off : off;
+        most = off > most ? off : most;
+    }
+    return most;
+}
+
+static bool measure_work(struct figure *f)
+{
+    double cpu, wall;
+    unsigned long count;
+
+    run_for(WARM_UP);
+    for (int i = 0; i < talking; i++)
+        clients[i].delivered = 0;
+    count = done;
+    wall = now();
+    cpu = server_seconds();
+    run_for(opt.seconds);
+    cpu = server_seconds() - cpu;
+    wall = now() - wall;
+    count = done - count;
+    if (row->kind == MANY_TO_ONE)
+        f->uneven = deviation(f->uneven);
+    drain();
+    if (why == NULL && count == 0)
+        fail("nothing was delivered");
+    f->each[f->runs] = cpu * 1e6 / (double)count;
+    f->busy = 100 * cpu / wall;
+    return why == NULL;
+}
+
+/* Some come before the first look, so that what all share is already there. */
+static bool measure_memory(struct figure *f)
+{
+    int count = row->idle * opt.idle;
+    long before, after;
+
+    if (!open_idle(FIRST_IDLE))
+        return false;
+    before = server_memory();
+    if (!open_idle(count))
+        return false;
+    after = server_memory();
+    if (before == 0 || after == 0)
+        return leave_out("ps does not tell");
+    f->each[f->runs] = (double)(after - before) / count;
+    return true;
+}
+
+/* How to start the server of a column for this row, if that can be. */
+static bool command_for(int column, char *command, size_t size)
+{
+    static const char *const arguments[] = {
+        "-a directory -q -l 127.0.0.1 -p", "-a router -q -l 127.0.0.1 -p", ""
+    };
+    bool big = row->idle * opt.idle > USUAL_CLIENTS;
+    const char *path = column == FLOOR ? opt.relay : big ? opt.big : opt.chat;
+    struct rlimit limit;
+
+    if (column == FLOOR && (row->kind == MANY_TO_ONE || row->kind == CONNECT))
+        return leave_out("a relay has no such work");
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < (rlim_t)(row->idle * opt.idle + 2 * TALKERS + 32))
+        return leave_out("the limit of descriptors is too low (ulimit -n)");
+    snprintf(command, size, "'%s' %s 0", path, arguments[column]);
+    if (column != FLOOR && opt.server != NULL)
+        snprintf(command, size, "%s", opt.server);
+    else if (access(path, X_OK) != 0)
+        return leave_out(big ? "no chat-big: make CLIENTS=10200 MESSAGE=4096" : "no such program");
+    return true;
+}
+
+/* One run of one row on a fresh server, which never stays behind. */
+static bool measure(int column, struct figure *f)
+{
+    char command[900];
+    bool ok;
+
+    why = NULL;
+    if (!command_for(column, command, sizeof command))
+        return false;
+    talking = row->kind <= FLOOD ? 2 * row->count : row->kind < MEMORY ? row->count + 1 : 0;
+    memset(clients, 0, sizeof clients);
+    for (int i = 0; i < talking; i++)
+        clients[i].fd = -1;
+    opened = talking;
+    ok = start_server(command, column == FLOOR) && open_all()
+        && (row->kind == MEMORY ? measure_memory(f) : measure_work(f));
+    for (int i = 0; i < opened; i++)
+        close_client(&clients[i]);
+    stop_server();
+    return ok;
+}
+
+/* All columns in turn, and that again: what disturbs one run disturbs them all. */
+static void measure_row(struct figure f[COLUMNS])
+{
+    fprintf(stderr, "[%2d/%d] %-26s", (int)(row - rows) + 1, (int)ROWS, row->name);
+    for (int i = 0; i < opt.runs * COLUMNS; i++) {
+        struct figure *at = &f[i % COLUMNS];
+
+        if (at->why != NULL || (opt.server != NULL && i % COLUMNS == 1))
+            continue;
+        if (measure(i % COLUMNS, at))
+            fprintf(stderr, " %.3g", at->each[at->runs++]);
+        else
+            at->why = why;
+    }
+    fputc('\n', stderr);
+}
+
+/* ---- The table ---------------------------------------------------------------------------- */
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* 0 if it could not be measured. */
+static double median(struct figure *f)
+{
+    if (f->why != NULL)
+        return 0;
+    qsort(f->each, (size_t)f->runs, sizeof f->each[0], by_size);
+    return f->each[f->runs / 2];
+}
+
+static void print_figure(struct figure *f, const char *name, double floor, double largest)
+{
+    double each = median(f);
+    double ratio = floor > 0 ? each / floor : 0;
+
+    printf("  %-10s", name);
+    if (f->why != NULL) {
+        printf("        -  %s\n", f->why);
+        return;
+    }
+    printf("%9.*f", each < 10 ? 2 : each < 100 ? 1 : 0, each);
+    if (row->kind == MEMORY)            /* a relay keeps nothing to compare with */
+        printf("%16s  ", "");
+    else if (floor > 0)
+        printf("%9.*f%6.0f%%  ", ratio < 0.1 ? 4 : 2, ratio, f->busy);
+    else
+        printf("%9s%6.0f%%  ", "", f->busy);
+    for (int i = 0; i < BAR && i * largest < each * BAR; i++)
+        putchar('#');
+    if (row->kind == MANY_TO_ONE)
+        printf("  the share of each within %.1f%%", f->uneven);
+    putchar('\n');
+}
+
+static void print_row(struct figure f[COLUMNS])
+{
+    const char *names[] = { opt.server != NULL ? "server" : "directory", "router", "floor" };
+    double largest = 0;
+
+    printf("%s", row->name);
+    if (row->idle > 0)
+        printf(" (%d)", row->idle * opt.idle);
+    putchar('\n');
+    for (int i = 0; i < COLUMNS; i++)
+        largest = median(&f[i]) > largest ? median(&f[i]) : largest;
+    for (int i = 0; i < COLUMNS; i++)
+        if (f[i].runs > 0 || f[i].why != NULL)
+            print_figure(&f[i], names[i], median(&f[FLOOR]), largest);
+}
+
+static void print_end(void)
+{
+    printf("\n%lu messages: %lu lost, %lu duplicated, %lu reordered, %lu altered\n", seen.all,
+           seen.lost, seen.duplicated, seen.reordered, seen.altered);
+    printf("each the median of %d runs of %g s; %s\n", opt.runs, opt.seconds,
+           *pin != '\0' ? "the server on one core, its clients on another"
+           : "the server has no core to itself (that takes two, and taskset)");
+}
+
+/* ---- main ----------------------------------------------------------------------------------- */
+
+static const char help[] =
+    "usage: bench [options]\n"
+    "Measures ./chat, and beside it a bare relay, in CPU time for each message.\n"
+    "  --rows A,B         only rows whose names contain A or B\n"
+    "  --seconds S        of each run (0.5)\n"
+    "  --runs N           of each figure, which is their median (3)\n"
+    "  --idle N           idle connections; one row has ten times as many (1000)\n"
+    "  --chat PATH        the server (./chat)\n"
+    "  --big PATH         the same for many clients (chat-big beside bench),\n"
+    "                     built with: make CLIENTS=10200 MESSAGE=4096\n"
+    "  --relay PATH       the floor (relay beside bench)\n"
+    "  --server COMMAND   measure another server of the same protocol instead,\n"
+    "                     run by: sh -c 'exec COMMAND'\n"
+    "  --port N           where it listens, if its first line of output has no :PORT\n";
+
+static void usage_error(const char *what, const char *argument)
+{
+    fprintf(stderr, "bench: %s: %s; try --help\n", argument, what);
+    exit(2);
+}
+
+static double number(const char *name, const char *value, double low, double high)
+{
+    char *end;
+    double n = strtod(value, &end);
+
+    if (end == value || *end != '\0' || !(n >= low && n <= high))
+        usage_error("not a number, or out of range", name);
+    return n;
+}
+
+static void set_option(const char *name, const char *value)
+{
+    const struct { const char *name; const char **value; } texts[] = {
+        { "--rows", &opt.rows }, { "--chat", &opt.chat }, { "--big", &opt.big },
+        { "--relay", &opt.relay }, { "--server", &opt.server },
+    };
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (strcmp(name, texts[i].name) == 0) {
+            *texts[i].value = value;
+            return;
+        }
+    if (strcmp(name, "--port") == 0)
+        opt.port = (int)number(name, value, 1, 65535);
+    else if (strcmp(name, "--seconds") == 0)
+        opt.seconds = number(name, value, 0.01, 20);
+    else if (strcmp(name, "--runs") == 0)
+        opt.runs = (int)number(name, value, 1, MAX_RUNS);
+    else if (strcmp(name, "--idle") == 0)
+        opt.idle = 2 * (int)(number(name, value, 2, MAX_IDLE) / 2);
+    else
+        usage_error("no such option", name);
+}
+
+static void read_options(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i += 2) {
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(help, stdout);
+            exit(0);
+        }
+        if (i + 1 == argc)
+            usage_error("a value is missing, or this is no option", argv[i]);
+        set_option(argv[i], argv[i + 1]);
+    }
+    if (opt.server == NULL && opt.port != 0)
+        usage_error("goes with --server", "--port");
+}
+
+/* The programs that are built beside this one. */
+static void find_programs(const char *bench)
+{
+    static char big[512], relay[512];
+    const char *slash = strrchr(bench, '/');
+    int len = slash != NULL ? (int)(slash + 1 - bench) : 0;
+
+    snprintf(big, sizeof big, "%.*schat-big", len, bench);
+    snprintf(relay, sizeof relay, "%.*srelay", len, bench);
+    opt.big = big;
+    opt.relay = relay;
+}
+
+/* POSIX has no call for this; where taskset is missing the table says so. */
+static void take_a_core(void)
+{
+    char command[100];
+
+    snprintf(command, sizeof command, "exec >/dev/null 2>&1; taskset -c 0 true && taskset -cp 1 %ld",
+             (long)getpid());
+    if (system(command) == 0)
+        pin = "taskset -c 0 ";
+}
+
+static void prepare(void)
+{
+    static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action = { .sa_handler = on_signal };
+    struct rlimit limit;
+
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        sigaction(ends[i], &action, NULL);
+    atexit(stop_server);
+    for (size_t i = 0; i < sizeof filler; i++)
+        filler[i] = (char)('a' + i % 26);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    take_a_core();
+}
+
+/* --rows: one of the parts, between commas, stands in the row's name. */
+static bool is_chosen(void)
+{
+    char part[64];
+    size_t len;
+
+    for (const char *at = opt.rows; *at != '\0'; at += len + (at[len] == ',')) {
+        len = strcspn(at, ",");
+        snprintf(part, sizeof part, "%.*s", (int)len, at);
+        if (strstr(row->name, part) != NULL)
+            return true;
+    }
+    return *opt.rows == '\0';
+}
+
+int main(int argc, char **argv)
+{
+    static struct figure figures[ROWS][COLUMNS];
+
+    find_programs(argv[0]);
+    read_options(argc, argv);
+    prepare();
+    for (row = rows; row < rows + ROWS; row++)
+        if (is_chosen())
+            measure_row(figures[row - rows]);
+    printf("CPU microseconds of the server for each message delivered\n"
+           "(each visit, in the row \"connect\"); %d-byte messages unless said\n\n"
+           "%21s%9s%7s\n", rows[0].size, "each", "/ floor", "busy");
+    for (row = rows; row < rows + ROWS; row++)
+        if (is_chosen())
+            print_row(figures[row - rows]);
+    print_end();
+    return failed || seen.lost + seen.duplicated + seen.reordered + seen.altered > 0;
+}
