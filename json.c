@@ -58,14 +58,16 @@ static uint64_t special(uint64_t word)
 static void skip_plain(struct scan *s)
 {
     uint64_t words[2];
+    size_t i = s->at;
 
-    for (; s->len - s->at >= 16; s->at += 16) {
-        memcpy(words, s->text + s->at, 16);
+    for (; s->len - i >= 16; i += 16) {
+        memcpy(words, s->text + i, 16);
         if ((special(words[0]) | special(words[1])) != 0)
             break;
     }
-    while (byte_at(s, s->at) >= ' ' && s->text[s->at] != '"' && s->text[s->at] != '\\')
-        s->at++;
+    while (byte_at(s, i) >= ' ' && s->text[i] != '"' && s->text[i] != '\\')
+        i++;
+    s->at = i;
 }
 
 static int hex_value(int c)
