@@ -1421,6 +1421,20 @@ static void attend(const struct pollfd *p, int slot)
         receive(c);
 }
 
+/* Each turn begins with another one: where the outbox that all write to is full
+ * before the last is read, it is not always the same who has to wait. */
+static void attend_all(void)
+{
+    static unsigned turns;
+
+    turns++;
+    for (int i = 0; i < watched_count; i++) {
+        int k = (int)((turns + (unsigned)i) % (unsigned)watched_count);
+        if (watched_slot[k] != NONE)
+            attend(&watched[k], watched_slot[k]);
+    }
+}
+
 /* ---- 10. Starting, stopping, main --------------------------------------------------------------------- */
 
 static volatile sig_atomic_t signals;
@@ -1488,9 +1502,7 @@ static void turn(void)
     for (int i = 0; i < listener_count; i++)
         if (watched[1 + i].revents != 0)
             accept_from(listeners[i]);
-    for (int i = 0; i < watched_count; i++)
-        if (watched_slot[i] != NONE)
-            attend(&watched[i], watched_slot[i]);
+    attend_all();
     serve_all();
     approach->run();
     flush_all();

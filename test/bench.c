@@ -718,9 +718,12 @@ static void write_client(struct client *c)
         send_messages(c);
 }
 
+/* Each turn begins with another client: were the first to write always the
+ * same one, it would be the first to be heard, too, and talk more. */
 static void turn(void)
 {
     static struct pollfd set[TALKERS];
+    static int first;
 
     for (int i = 0; i < talking; i++) {
         bool blocked = clients[i].begin < clients[i].end;
@@ -732,8 +735,9 @@ static void turn(void)
     for (int i = 0; i < talking && why == NULL; i++)
         if ((set[i].revents & ~POLLOUT) != 0)
             (clients[i].state == SHAKING ? start_visit : read_client)(&clients[i]);
+    first = (first + 1) % talking;
     for (int i = 0; i < talking && why == NULL; i++)
-        write_client(&clients[i]);
+        write_client(&clients[(first + i) % talking]);
 }
 
 static void run_for(double seconds)
