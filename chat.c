@@ -878,7 +878,7 @@ static bool is_let_in(const uint8_t *buf, const struct ws_request *r)
     if (r->origin.at == 0 || strcmp(let_in, "*") == 0)
         return true;
     normalize(page, "", text + r->origin.at, r->origin.len);
-    if (strcmp(page, let_in) == 0)
+    if (page[0] != '\0' && strcmp(page, let_in) == 0)
         return true;
     if ((host = strstr(page, "://")) == NULL)
         return false;

@@ -1,0 +1,132 @@
+#!/usr/bin/env bats
+# Who is let in: programs, pages that this server served, and what -o names.
+
+bats_require_minimum_version 1.5.0
+load helper
+
+# try VERDICT HOST ORIGIN: 101 or 403
+try() {
+    local verdict=$1
+    [ "$verdict" = 101 ] && verdict="A expect welcome" || verdict="A expect http $verdict"
+    play <<END || { echo "with Host: $2 and Origin: $3"; return 1; }
+A upgrade Host: $2 | Origin: $3
+$verdict
+END
+}
+
+@test "a program, which sends no Origin, is let in under any name" {
+    start_chat
+    play <<'END'
+A join Host: chat.example.org:8080
+A quiet
+END
+}
+
+@test "pages that this server served are let in: localhost and addresses" {
+    start_chat
+    try 101 localhost:8080 http://localhost:8080
+    try 101 127.0.0.1:8080 http://127.0.0.1:8080
+    try 101 192.168.1.7:8080 http://192.168.1.7:8080
+    try 101 '[::1]:8080' 'http://[::1]:8080'
+    try 101 '[fe80::1]:8080' 'http://[fe80::1]:8080'
+}
+
+@test "letter case does not matter, nor a port that the scheme implies" {
+    start_chat
+    try 101 LocalHost:8080 http://localhost:8080
+    try 101 localhost:8080 HTTP://LOCALHOST:8080
+    try 101 localhost http://localhost
+    try 101 localhost:80 http://localhost
+    try 101 localhost http://localhost:80
+    try 101 localhost https://localhost
+    try 101 localhost:443 https://localhost
+    try 101 '[::1]' 'http://[::1]:80'
+}
+
+@test "pages of another host or port are refused" {
+    start_chat
+    try 403 localhost:8080 http://evil.example
+    try 403 localhost:8080 http://localhost:8081
+    try 403 localhost:8080 http://localhost
+    try 403 localhost:8080 https://localhost
+    try 403 localhost:8080 http://127.0.0.1:8080
+    try 403 localhost:8080 http://localhost.evil.example:8080
+    try 403 localhost:8080 http://evil.example:8080/localhost:8080
+    try 403 localhost:8080 null
+    try 403 localhost:8080 localhost:8080
+    try 403 localhost:8080 ''
+}
+
+@test "a name that equals Host is refused: anyone can make a name point here" {
+    start_chat
+    try 403 evil.example:8080 http://evil.example:8080
+    try 403 localhost.example:8080 http://localhost.example:8080
+    try 403 127.0.0.1.evil.example http://127.0.0.1.evil.example
+    try 403 1.2.3:8080 http://1.2.3:8080
+    try 403 '[evil.example]:8080' 'http://[evil.example]:8080'
+}
+
+@test "a refusal names the origin and the option that lets it in, and uses up no id" {
+    start_chat
+    play <<'END'
+A upgrade Origin: http://evil.example
+A expect http 403
+A expect body http://evil.example may not connect
+A expect body chat -o 'http://evil.example'
+A expect eof
+B join
+B expect id 1
+END
+    logged "403: a page of http://evil.example may not connect"
+}
+
+@test "a plain request of a foreign page is refused as well, without a body for HEAD" {
+    start_chat
+    play <<'END'
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n"
+A expect http 403
+A expect no body Online
+B connect
+B send "HEAD / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n"
+B expect http 403 head
+B expect eof
+END
+}
+
+@test "-o lets in one origin more, and no other" {
+    start_chat -o http://Example.org:8000
+    try 101 localhost:8080 http://example.org:8000
+    try 101 anything http://example.ORG:8000
+    try 101 localhost:8080 http://localhost:8080
+    try 403 localhost:8080 http://example.org
+    try 403 localhost:8080 https://example.org:8000
+    try 403 localhost:8080 http://www.example.org:8000
+}
+
+@test "-o implies the port of its scheme" {
+    start_chat -o https://example.org
+    try 101 localhost:8080 https://example.org
+    try 101 localhost:8080 https://example.org:443
+    try 403 localhost:8080 http://example.org
+}
+
+@test "-o null lets in pages that were opened from a file" {
+    start_chat -o null
+    try 101 localhost:8080 null
+    try 403 localhost:8080 http://evil.example
+}
+
+@test "-o '*' lets in all pages" {
+    start_chat -o '*'
+    try 101 localhost:8080 http://evil.example
+    try 101 localhost:8080 null
+}
+
+@test "an origin that is none is an error of usage" {
+    local origin
+    for origin in example.org http:// ://example.org http://example.org/ http://example.org/chat ''; do
+        run -2 "$ROOT/chat" -p 0 -o "$origin"
+        [[ ${lines[0]} == "chat: -o takes SCHEME://HOST[:PORT] without a path, null, or '*': $origin" ]]
+    done
+}
