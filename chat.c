@@ -1686,7 +1686,7 @@ static void usage(FILE *to)
             "  -q           no log\n"
             "  -h, -V       this text; the version\n"
             "\n"
-            "Compiled for %d clients and messages of %d bytes (make CLIENTS=... MESSAGE=...).\n",
+            "Compiled for %d clients and messages of %d bytes (README: Limits).\n",
             DEFAULT_KEEP_S, CLIENTS, MESSAGE);
 }
 
