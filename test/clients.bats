@@ -1,0 +1,164 @@
+#!/usr/bin/env bats
+# The real curl and the real websocat, as a class would use them.
+
+bats_require_minimum_version 1.5.0
+load helper
+
+setup() {
+    CHAT_PID=
+    clients=()
+}
+
+teardown() {
+    for pid in "${clients[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+    stop_chat
+    tail -n 100 "$CHAT_LOG" "$BATS_TEST_TMPDIR"/*.out "$BATS_TEST_TMPDIR"/*.err 2>/dev/null || true
+}
+
+need() {
+    command -v "$1" >/dev/null || skip "$1 is not installed"
+}
+
+# handshake [CURL-OPTION...]: the headers of a WebSocket client, by curl
+handshake() {
+    curl -sS -i -N --http1.1 --max-time 10 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \
+        -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" \
+        "http://localhost:$PORT"
+}
+
+# chat_as NAME FD [WEBSOCAT-OPTION...]: a student at a terminal, who types into FD and
+# sees what comes in NAME.out
+chat_as() {
+    local name=$1 fd=$2
+    shift 2
+    mkfifo "$BATS_TEST_TMPDIR/$name.in"
+    websocat "$@" "ws://localhost:$PORT" <"$BATS_TEST_TMPDIR/$name.in" \
+        >"$BATS_TEST_TMPDIR/$name.out" 2>"$BATS_TEST_TMPDIR/$name.err" 3>&- 5>&- 6>&- &
+    clients+=($!)
+    eval "exec $fd>'$BATS_TEST_TMPDIR/$name.in'"
+    eventually logged "user ${#clients[@]} joined"
+}
+
+# sees NAME LINE: before long NAME has seen just this line, whole
+sees() {
+    eventually grep -qxF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
+}
+
+@test "curl gets a page that explains, and that tells who is online" {
+    need curl
+    start_chat
+    run -0 curl -sS -i "localhost:$PORT"
+    [[ ${lines[0]} == "HTTP/1.1 426 Upgrade Required"* ]]
+    [[ $output == *"websocat ws://localhost:$PORT"* ]]
+    [[ $output == *"curl -i -N"* ]]
+    [[ $output == *"new WebSocket("* ]]
+    [[ $output == *"Online: 0"* ]]
+    run -0 curl -sS -I "localhost:$PORT/any/path"
+    [[ ${lines[0]} == "HTTP/1.1 426 Upgrade Required"* ]]
+    [[ $output != *"websocat"* ]]
+}
+
+@test "the handshake by hand gives the accept key of the RFC's example" {
+    need curl
+    start_chat
+    handshake -o "$BATS_TEST_TMPDIR/curl.out" 3>&- &
+    clients+=($!)
+    eventually grep -q 'Chat-User-Id: 1' "$BATS_TEST_TMPDIR/curl.out"
+    grep -q '^HTTP/1.1 101 Switching Protocols' "$BATS_TEST_TMPDIR/curl.out"
+    grep -q 'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=' "$BATS_TEST_TMPDIR/curl.out"
+}
+
+@test "openssl computes the same accept key" {
+    need openssl
+    run -0 bash -c "printf '%s' dGhlIHNhbXBsZSBub25jZQ==258EAFA5-E914-47DA-95CA-C5AB0DC85B11 |
+                    openssl sha1 -binary | base64"
+    [ "$output" = s3pPLMBiTxaQ9kYGzzhZRbK+xOo= ]
+}
+
+@test "a message arrives in a curl session as the bytes of its frame" {
+    need curl
+    start_chat
+    handshake -o "$BATS_TEST_TMPDIR/curl.out" 3>&- &
+    clients+=($!)
+    eventually logged "user 1 joined"
+    play <<'END'
+A join
+A text {"recipient_id":1,"message":"hi"}
+A quiet
+END
+    eventually grep -q '"hi"}' "$BATS_TEST_TMPDIR/curl.out"
+    # FIN and text; 30 bytes, not masked; and the JSON
+    [ "$(tail -c 32 "$BATS_TEST_TMPDIR/curl.out" | od -An -tx1 -N2)" = " 81 1e" ]
+    [ "$(tail -c 30 "$BATS_TEST_TMPDIR/curl.out")" = '{"sender_id":2,"message":"hi"}' ]
+}
+
+@test "curl with a wrong version, or as a foreign page, is told what is wrong" {
+    need curl
+    start_chat
+    run -0 curl -sS -i -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 8' \
+        -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "http://localhost:$PORT"
+    [[ $output == *"426 Upgrade Required"*"Sec-WebSocket-Version: 13"*"13 wanted; it was: 8"* ]]
+    run -0 handshake -H 'Origin: http://evil.example'
+    [[ $output == *"403 Forbidden"*"http://evil.example may not connect"* ]]
+}
+
+@test "two students chat with websocat, both ways" {
+    need websocat
+    start_chat
+    chat_as ann 5
+    chat_as bob 6
+    echo '{"recipient_id":2,"message":"Go Braves!"}' >&5
+    sees bob '{"sender_id":1,"message":"Go Braves!"}'
+    echo '{"recipient_id":1,"message":"hi Ann"}' >&6
+    sees ann '{"sender_id":2,"message":"hi Ann"}'
+    [ "$(cat "$BATS_TEST_TMPDIR/ann.out")" = '{"sender_id":2,"message":"hi Ann"}' ]
+}
+
+@test "websocat --protocol notices tells who one is, and who is not there" {
+    need websocat
+    start_chat
+    chat_as ann 5 --protocol notices
+    sees ann '{"sender_id":0,"message":"you are user 1"}'
+    echo '{"recipient_id":7,"message":"anyone?"}' >&5
+    sees ann '{"sender_id":0,"message":"user 7 is not connected"}'
+}
+
+@test "a typo in the JSON is answered with the byte, and the next line works" {
+    need websocat
+    start_chat
+    chat_as ann 5
+    echo '{"recipient_id":"1","message":"hi"}' >&5
+    sees ann '{"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}'
+    echo '{"recipient_id":1,"message":"hi"}' >&5
+    sees ann '{"sender_id":1,"message":"hi"}'
+}
+
+@test "the article's message pasted over four lines is answered line by line" {
+    need websocat
+    start_chat
+    chat_as ann 5
+    printf '{\n  "recipient_id": 1,\n  "message": "Go Braves!"\n}\n' >&5
+    eventually eval '[ "$(wc -l <"$BATS_TEST_TMPDIR/ann.out")" -eq 4 ]'
+    # websocat sends the line break along
+    [ "$(head -n 1 "$BATS_TEST_TMPDIR/ann.out")" = \
+        '{"sender_id":0,"message":"not delivered: byte 3: ends after byte 2: a message is one line"}' ]
+}
+
+@test "when websocat's input ends, it closes in order" {
+    need websocat
+    start_chat
+    chat_as ann 5
+    exec 5>&-
+    wait "${clients[0]}"
+    eventually logged "user 1 left: it sent Close"
+}
+
+@test "when the server stops, websocat's user is told and the server does not wait for it" {
+    need websocat
+    start_chat
+    chat_as ann 5
+    stop_chat
+    logged "user 1 left: the server is stopping"
+}
