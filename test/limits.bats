@@ -1,0 +1,289 @@
+#!/usr/bin/env bats
+# What happens when something runs out, fails, or is to stop.
+
+bats_require_minimum_version 1.5.0
+load helper
+
+need() {
+    command -v "$1" >/dev/null || skip "$1 is not installed"
+}
+
+# ---- Full
+
+@test "a full room answers 503 to whoever comes, and those in it talk on" {
+    start_chat tiny
+    play <<'END'
+A join
+B join
+C join
+D join
+E connect
+E expect http 503
+E expect body all places are taken
+E expect eof
+A text {"recipient_id":4,"message":"still here"}
+D expect text {"sender_id":1,"message":"still here"}
+F connect
+F expect http 503
+END
+}
+
+@test "a place that becomes free is given to the next one, and no more than that" {
+    start_chat tiny
+    play <<'END'
+A join
+B join
+C join
+D join
+E connect
+E expect http 503
+D frame op=close
+D expect close empty
+D expect eof
+D close
+log user 4 left
+F join
+F expect id 5
+G connect
+G expect http 503
+A quiet
+F quiet
+END
+}
+
+@test "half-open connections keep nobody out: the oldest makes room" {
+    start_chat tiny
+    play <<'END'
+H1 connect
+H2 connect
+H3 connect
+H4 connect
+H2 send "GET / HTTP/1.1\r\n"
+A join
+H1 expect end
+B join
+H2 expect end
+A text {"recipient_id":2,"message":"we are in"}
+B expect text {"sender_id":1,"message":"we are in"}
+END
+}
+
+@test "users are never made to leave for others" {
+    start_chat tiny
+    { for i in {1..4}; do echo "U$i join"; done
+      for i in {1..40}; do echo "X$i connect"; echo "X$i expect http 503"; echo "X$i close"; done
+      for i in {1..4}; do echo "U$i quiet"; done
+    } | play
+}
+
+@test "more newcomers than there are spare places all get their 503" {
+    start_chat tiny
+    { echo "patience 20"
+      for i in {1..4}; do echo "U$i join"; done
+      for i in {1..40}; do echo "X$i connect"; done
+      for i in {1..40}; do echo "X$i expect http 503"; echo "X$i close"; done
+      echo "U1 quiet"
+    } | play
+}
+
+# ---- Descriptors
+
+@test "where descriptors are short the table is shorter, and one line says so" {
+    ulimit -n 80
+    start_chat hurried
+    logged "chat: room for "
+    [ "$(wc -l <"$CHAT_LOG")" -eq 1 ]
+    local room
+    room=$(sed 's/chat: room for \([0-9]*\) clients, not 1024.*/\1/' "$CHAT_LOG")
+    [ "$room" -gt 10 ]
+    # peer has descriptors of its own to spare
+    { for ((i = 1; i <= room; i++)); do echo "U$i join"; done
+      echo "X connect"
+      echo "X expect http 503"
+      echo "U1 quiet"
+    } | play
+}
+
+@test "too few descriptors for anybody is one clear line, and status 1" {
+    run -1 bash -c "ulimit -n 20; '$ROOT/chat' -p 0"
+    [[ ${#lines[@]} -eq 1 && $output == "chat: a limit of 20 descriptors is too low"* ]]
+}
+
+@test "when descriptors run out accepting pauses, and goes on when there are some" {
+    need prlimit
+    start_chat
+    play <<'END'
+A join
+B join
+run prlimit --nofile=8:$(ulimit -Hn) --pid "$CHAT_PID"
+C connect
+log 2 cannot accept: Too many open files
+A text {"recipient_id":2,"message":"we talk on"}
+B expect text {"sender_id":1,"message":"we talk on"}
+run [ "$(grep -c 'cannot accept' "$CHAT_LOG")" -lt 50 ]
+run prlimit --nofile=1000:$(ulimit -Hn) --pid "$CHAT_PID"
+C join
+C quiet
+END
+}
+
+# ---- A system that fails now and then
+
+# faulty EXPRESSION...: a chat goes on while strace makes these calls of the server fail
+faulty() {
+    need strace
+    local expressions=() e
+    for e in "$@"; do
+        expressions+=(-e "inject=$e")
+    done
+    start_chat
+    strace -qq -o "$BATS_TEST_TMPDIR/trace" -e "trace=${1%%:*}" "${expressions[@]}" -p "$CHAT_PID" 3>&- &
+    local tracer=$!
+    eventually grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$CHAT_PID/status" ||
+        skip "strace may not trace here"
+    play <<'END'
+patience 30
+A join
+B join
+A say B 100 200
+B say A 20000 30
+B expect said A 100 200
+A expect said B 20000 30
+C join
+C say A 1000 50
+A expect said C 1000 50
+A quiet
+B quiet
+C quiet
+END
+    kill "$tracer" 2>/dev/null || true
+    wait "$tracer" || true
+    grep -q INJECTED "$BATS_TEST_TMPDIR/trace"
+}
+
+@test "reads that are interrupted lose nothing" {
+    faulty read:error=EINTR:when=2+3
+}
+
+@test "reads that find nothing after all lose nothing" {
+    faulty read:error=EAGAIN:when=3+2
+}
+
+@test "writes that are interrupted lose nothing" {
+    faulty write:error=EINTR:when=2+3
+}
+
+@test "writes that find no room lose nothing" {
+    faulty write:error=EAGAIN:when=2+2
+}
+
+@test "a poll that is interrupted is begun again" {
+    faulty poll:error=EINTR:when=2+3
+}
+
+@test "an accept that fails is tried again, whatever the reason" {
+    faulty accept:error=ECONNABORTED:when=1+2
+    stop_chat
+    faulty accept:error=EMFILE:when=1+2
+    stop_chat
+    faulty accept:error=ENOBUFS:when=1+2
+}
+
+# ---- Stopping
+
+@test "SIGTERM and SIGINT say good-bye to everyone, and end with status 0" {
+    for signal in TERM INT; do
+        start_chat
+        play <<END
+A join
+B join
+H connect
+H send "GET / HT"
+A text {"recipient_id":2,"message":"last words"}
+A quiet
+signal $signal
+B expect text {"sender_id":1,"message":"last words"}
+B expect close 1001 stopping
+B frame op=close code=1001
+B expect eof
+A expect close 1001 stopping
+A expect eof
+H expect end
+A close
+B close
+END
+        wait "$CHAT_PID"
+        CHAT_PID=
+        logged "user 1 left: the server is stopping"
+    done
+}
+
+@test "a stopping server accepts nobody, and nothing more is delivered" {
+    start_chat
+    play <<'END'
+A join
+B join
+signal TERM
+A expect close 1001
+A text {"recipient_id":2,"message":"too late"}
+B expect close 1001
+C refused
+B expect eof
+END
+}
+
+@test "a peer that never reads and never answers does not keep the server" {
+    start_chat
+    play <<'END'
+R rcvbuf 4096
+R join
+F join
+F say R 60000 20
+log user 2 waits for room at user 1
+clock
+signal TERM
+run for i in $(seq 100); do kill -0 $CHAT_PID 2>/dev/null || exit 0; sleep 0.05; done; exit 1
+clock 0 4000
+log user 1 left: the server is stopping
+log user 2 left: the server is stopping
+log bytes from it that waited are lost
+log user 1: the server stopped; lost:
+END
+    wait "$CHAT_PID"
+    CHAT_PID=
+}
+
+@test "what waits in the router's queue is logged as lost, message by message" {
+    start_chat -a router
+    play <<'END'
+R rcvbuf 4096
+R join
+F join
+F say R 60000 20
+log the router waits for room at user 1
+log user 2 waits for the router
+signal TERM
+log 10 lost, the server is stopping
+log bytes from it that waited are lost
+END
+}
+
+@test "a second signal ends the server at once" {
+    start_chat
+    play <<'END'
+R rcvbuf 4096
+R join
+F join
+F say R 60000 20
+log user 2 waits for room at user 1
+signal TERM
+log stopping
+signal TERM
+END
+    local status=0
+    wait "$CHAT_PID" || status=$?
+    CHAT_PID=
+    [ "$status" -eq 1 ]
+    # it did not get as far as to tell what is lost
+    run ! logged "the server stopped"
+}
