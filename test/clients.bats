@@ -13,8 +13,8 @@ teardown() {
     for pid in "${clients[@]}"; do
         kill "$pid" 2>/dev/null || true
     done
-    stop_chat
-    tail -n 100 "$CHAT_LOG" "$BATS_TEST_TMPDIR"/*.out "$BATS_TEST_TMPDIR"/*.err 2>/dev/null || true
+    tail -n 100 "$BATS_TEST_TMPDIR"/*.out "$BATS_TEST_TMPDIR"/*.err 2>/dev/null || true
+    stop_and_show_log
 }
 
 need() {

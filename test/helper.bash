@@ -30,23 +30,31 @@ start_chat() {
     fi
 }
 
+# Waits for a server that was told to stop; its status.  (Another signal would end it at once.)
+await_end() {
+    local pid=$CHAT_PID
+    CHAT_PID=
+    wait "$pid"
+}
+
 # Ends the server as a user would, and fails if that is not in order.
 stop_chat() {
-    local pid=${CHAT_PID-} status=0
-    CHAT_PID=
-    if [ -n "$pid" ]; then
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" || status=$?
+    if [ -n "${CHAT_PID-}" ]; then
+        kill "$CHAT_PID" 2>/dev/null || true
+        await_end
     fi
-    return $status
 }
 
 setup() {
     CHAT_PID=
 }
 
-# What it prints is shown only if the test failed.
 teardown() {
+    stop_and_show_log
+}
+
+# What it prints is shown only if the test failed.
+stop_and_show_log() {
     local status=0
     stop_chat || status=$?
     echo "--- the server's exit status: $status; the end of its log:"

@@ -212,8 +212,7 @@ H expect end
 A close
 B close
 END
-        wait "$CHAT_PID"
-        CHAT_PID=
+        await_end
         logged "user 1 left: the server is stopping"
     done
 }
@@ -230,6 +229,7 @@ B expect close 1001
 C refused
 B expect eof
 END
+    await_end
 }
 
 @test "a peer that never reads and never answers does not keep the server" {
@@ -249,8 +249,7 @@ log user 2 left: the server is stopping
 log bytes from it that waited are lost
 log user 1: the server stopped; lost:
 END
-    wait "$CHAT_PID"
-    CHAT_PID=
+    await_end
 }
 
 @test "what waits in the router's queue is logged as lost, message by message" {
@@ -266,6 +265,7 @@ signal TERM
 log 10 lost, the server is stopping
 log bytes from it that waited are lost
 END
+    await_end
 }
 
 @test "a second signal ends the server at once" {
@@ -281,8 +281,7 @@ log stopping
 signal TERM
 END
     local status=0
-    wait "$CHAT_PID" || status=$?
-    CHAT_PID=
+    await_end || status=$?
     [ "$status" -eq 1 ]
     # it did not get as far as to tell what is lost
     run ! logged "the server stopped"

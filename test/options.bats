@@ -113,7 +113,7 @@ signal TERM
 A expect close 1001
 A expect eof
 END
-    stop_chat
+    await_end
     start_chat -l 127.0.0.1 -p "$PORT"
 }
 
