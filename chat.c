@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -37,6 +36,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -1294,9 +1294,11 @@ static int watched_slot[SLOTS + LISTENERS + 1];
 static int watched_count;
 
 static int signal_pipe[2];
-static bool was_quiet;          /* the last short look saw nothing */
+static bool was_quiet;          /* nothing was seen for a while */
+static int64_t last_seen;       /* when poll last found somebody */
 static int64_t last_full_look, full_look_cost;
 static int64_t soonest;         /* deadline, as of the last look at everyone */
+static int64_t alarm_at = NEVER;
 
 static void watch(int fd, int events, int slot)
 {
@@ -1356,13 +1358,18 @@ static void watch_everyone(void)
     }
 }
 
-/* Milliseconds until the next deadline, rounded up: to wake early is to spin. */
-static int sleep_time(void)
+/* With a timeout, poll sets a timer on each call and removes it on return, which
+ * costs a microsecond or two: a tenth of a message of two who talk alone.  So it
+ * has none, and an alarm ends it, by a byte in the signal pipe.  An alarm once set
+ * stays, although most deadlines move on before it rings: it then is set again. */
+static void set_alarm(int64_t when)
 {
-    int64_t ms = (soonest - now + MS - 1) / MS;
-    if (soonest == NEVER)
-        return -1;
-    return ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms;
+    int64_t us = when > now ? when - now : 1;
+    struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
+    if (when >= alarm_at)
+        return;
+    setitimer(ITIMER_REAL, &in, NULL);
+    alarm_at = when;
 }
 
 static bool is_look_at_everyone_due(void)
@@ -1377,8 +1384,9 @@ static bool look(void)
     /* Where all talked lately, the short look is the one at everyone. */
     bool may_sleep = was_quiet || forget_silent() == in_use;
     bool full = may_sleep || is_look_at_everyone_due();
-    int64_t start = read_clock();
-    int timeout;
+    bool waits = unserved.count == 0 && (may_sleep || !full);
+    int64_t start = waits ? now : read_clock();
+    int seen;
 
     watched_count = 0;
     watch(signal_pipe[0], POLLIN, NONE);
@@ -1388,12 +1396,14 @@ static bool look(void)
         watch_everyone();
     else
         watch_recent();
-    timeout = may_sleep ? sleep_time() : full ? 0 : QUIET_MS;
-    if (unserved.count > 0)
-        timeout = 0;
-    was_quiet = poll(watched, (nfds_t)watched_count, timeout) == 0 && !full;
+    if (waits)
+        set_alarm(full ? soonest : now + QUIET_MS * MS);
+    seen = poll(watched, (nfds_t)watched_count, waits ? -1 : 0);
     now = read_clock();
-    if (full && !may_sleep)
+    if (seen > (watched[0].revents != 0 ? 1 : 0))
+        last_seen = now;
+    was_quiet = now - last_seen >= QUIET_MS * MS;
+    if (full && !waits)
         full_look_cost = now - start;
     if (full)
         last_full_look = now;
@@ -1437,14 +1447,14 @@ static void attend_all(void)
 
 /* ---- 10. Starting, stopping, main --------------------------------------------------------------------- */
 
-static volatile sig_atomic_t signals;
+static volatile sig_atomic_t stop_signals;
 
 /* All that is safe in a signal handler: a byte into a pipe, which poll sees. */
 static void on_signal(int number)
 {
     int saved = errno;
     char byte = (char)number;
-    if (signals++ > 0)
+    if (number != SIGALRM && stop_signals++ > 0)
         _exit(1);               /* asked twice */
     if (write(signal_pipe[1], &byte, 1) < 0)
         _exit(1);
@@ -1480,12 +1490,9 @@ static void say_goodbye(struct client *c)
     start_close(c, WS_GOING_AWAY, "the server is stopping");
 }
 
-static void stop(void)
+static void stop(int number)
 {
-    char byte;
-
-    if (read(signal_pipe[0], &byte, 1) == 1)
-        log_line("stopping on signal %d", byte);
+    log_line("stopping on signal %d", number);
     stop_began = now;
     while (listener_count > 0)
         close(listeners[--listener_count]);
@@ -1494,11 +1501,22 @@ static void stop(void)
         say_goodbye(&clients[seats[i]]);
 }
 
+static void obey_signal(void)
+{
+    char number;
+    if (read(signal_pipe[0], &number, 1) != 1)
+        return;
+    if (number == SIGALRM)
+        alarm_at = NEVER;       /* it rang; poll has returned, and that was all */
+    else
+        stop(number);
+}
+
 static void turn(void)
 {
     bool full = look();
-    if (watched[0].revents != 0 && stop_began == 0)
-        stop();
+    if (watched[0].revents != 0)
+        obey_signal();
     for (int i = 0; i < listener_count; i++)
         if (watched[1 + i].revents != 0)
             accept_from(listeners[i]);
@@ -1529,12 +1547,13 @@ static void die(const char *format, ...)
 
 static void catch_signals(void)
 {
-    struct sigaction stop_on = { .sa_handler = on_signal };
+    struct sigaction tell = { .sa_handler = on_signal };
     struct sigaction ignore = { .sa_handler = SIG_IGN };
     if (pipe(signal_pipe) < 0)
         die("cannot make a pipe: %s", strerror(errno));
-    sigaction(SIGINT, &stop_on, NULL);
-    sigaction(SIGTERM, &stop_on, NULL);
+    sigaction(SIGINT, &tell, NULL);
+    sigaction(SIGTERM, &tell, NULL);
+    sigaction(SIGALRM, &tell, NULL);
     sigaction(SIGPIPE, &ignore, NULL);  /* a write to who is gone is an error like others */
 }
 
