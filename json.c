@@ -41,31 +41,33 @@ static int skip_space(struct scan *s)
 
 /* ---- Strings, RFC 8259 section 7 ------------------------------------------------- */
 
-/* Top bits are set if one of eight bytes does not stand for itself in a string:
- * a quote, a backslash, or anything below the space.  With bit 1 flipped the
- * quote, 0x22, becomes 0x20, and what was below 0x20 stays there, so that one
- * comparison finds both: taking n from a byte below n borrows into its top bit.
- * A byte that had it set before, one of UTF-8's, is left out by "& ~". */
-static uint64_t special(uint64_t word)
+/* Top bits are set if one of the eight bytes at text[i] does not stand for itself
+ * in a string: a quote, a backslash, or anything below the space.  With bit 1
+ * flipped the quote, 0x22, becomes 0x20, and what was below 0x20 stays there, so
+ * that one comparison finds both: taking n from a byte below n borrows into its
+ * top bit.  A byte that had it set before, one of UTF-8's, is left out by "& ~". */
+static uint64_t special(const uint8_t *text, size_t i)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t quote = (word ^ ones * 2) - ones * 0x21;
-    uint64_t slash = (word ^ ones * '\\') - ones;
+    uint64_t word, quote, slash;
+    memcpy(&word, text + i, 8);
+    quote = (word ^ ones * 2) - ones * 0x21;
+    slash = (word ^ ones * '\\') - ones;
     return (quote | slash) & ~word & ones * 0x80;
 }
 
-/* To the next special byte; two words at a time are twice as fast as one. */
+/* To the next special byte.  Two words at a time take three quarters of the time
+ * of one; one word then saves half of the steps in a short string. */
 static void skip_plain(struct scan *s)
 {
-    uint64_t words[2];
-    size_t i = s->at;
+    const uint8_t *text = s->text;
+    size_t len = s->len, i = s->at;
 
-    for (; s->len - i >= 16; i += 16) {
-        memcpy(words, s->text + i, 16);
-        if ((special(words[0]) | special(words[1])) != 0)
-            break;
-    }
-    while (byte_at(s, i) >= ' ' && s->text[i] != '"' && s->text[i] != '\\')
+    while (len - i >= 16 && (special(text, i) | special(text, i + 8)) == 0)
+        i += 16;
+    if (len - i >= 8 && special(text, i) == 0)
+        i += 8;
+    while (i < len && text[i] >= ' ' && text[i] != '"' && text[i] != '\\')
         i++;
     s->at = i;
 }
@@ -281,17 +283,20 @@ struct token {
     size_t from, to;            /* text[from .. to); to is 0: not there */
 };
 
-static bool key_is(const struct scan *s, struct token k, const char *name)
+static bool unescapes_to(const struct scan *s, struct token k, const char *name)
 {
     size_t i = k.from + 1;      /* the quotes aside */
-    size_t len = strlen(name);
-
-    if (k.to - 1 - i == len && memcmp(s->text + i, name, len) == 0)
-        return true;            /* nothing escaped, as nearly always */
     for (; *name != '\0'; name++)
         if (i >= k.to - 1 || unescaped(s, &i) != *name)
             return false;
     return i == k.to - 1;
+}
+
+/* Nearly always nothing is escaped, and the bytes are the name's. */
+static bool key_is(const struct scan *s, struct token k, const char *name, size_t len)
+{
+    return (k.to - k.from == len + 2 && memcmp(s->text + k.from + 1, name, len) == 0)
+        || unescapes_to(s, k, name);
 }
 
 /* ---- The chat message ------------------------------------------------------------- */
@@ -317,9 +322,9 @@ static bool object(struct scan *s, struct token *id, struct token *message)
         if (!value(s))
             return false;
         v.to = s->at;
-        if (key_is(s, k, "recipient_id"))
+        if (key_is(s, k, "recipient_id", 12))
             *id = v;
-        else if (key_is(s, k, "message"))
+        else if (key_is(s, k, "message", 7))
             *message = v;
         if (skip_space(s) == '}') {
             s->at++;
