@@ -32,6 +32,7 @@ test-programs: always
 	$(COMPILE) $(TINY) -o test/bin/chat-tiny chat.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/peer test/peer.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/split test/split.c $(PROTOCOL)
 
 ## bench: measure both approaches beside a bare relay, in a few minutes; BENCH=--help has more
 bench: chat always
