@@ -33,6 +33,9 @@ test-programs: always
 	$(COMPILE) -o test/bin/peer test/peer.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/split test/split.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/fuzz-request test/fuzz-request.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/fuzz-frames test/fuzz-frames.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/fuzz-json test/fuzz-json.c $(PROTOCOL)
 
 ## bench: measure both approaches beside a bare relay, in a few minutes; BENCH=--help has more
 bench: chat always
@@ -48,6 +51,11 @@ conformance: always
 	$(COMPILE) -o test/bin/echo test/echo.c $(PROTOCOL)
 	@sh test/conformance.sh
 
+## fuzz: look for bytes that break a promise, 20 s a target; needs clang with its libFuzzer
+FUZZ = -max_total_time=20
+fuzz:
+	@for target in request frames json; do sh test/fuzz.sh $$target $(FUZZ) || exit 1; done
+
 ## clean: remove what was built
 clean:
 	rm -rf chat test/bin
@@ -58,4 +66,4 @@ help:
 
 always:
 
-.PHONY: always bench clean conformance help test test-programs
+.PHONY: always bench clean conformance fuzz help test test-programs
