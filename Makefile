@@ -36,6 +36,7 @@ test-programs: always
 	$(COMPILE) -o test/bin/fuzz-request test/fuzz-request.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-frames test/fuzz-frames.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-json test/fuzz-json.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/fuzz-chat test/fuzz-chat.c $(PROTOCOL)
 
 ## bench: measure both approaches beside a bare relay, in a few minutes; BENCH=--help has more
 bench: chat always
@@ -51,10 +52,10 @@ conformance: always
 	$(COMPILE) -o test/bin/echo test/echo.c $(PROTOCOL)
 	@sh test/conformance.sh
 
-## fuzz: look for bytes that break a promise, 20 s a target; needs clang with its libFuzzer
-FUZZ = -max_total_time=20
+## fuzz: look for bytes that break a promise, 15 s a target; needs clang with its libFuzzer
+FUZZ = -max_total_time=15
 fuzz:
-	@for target in request frames json; do sh test/fuzz.sh $$target $(FUZZ) || exit 1; done
+	@for target in request frames json chat; do sh test/fuzz.sh $$target $(FUZZ) || exit 1; done
 
 ## clean: remove what was built
 clean:

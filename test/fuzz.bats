@@ -27,3 +27,7 @@ replay() {
 @test "json.c reads the corpus as a second, naive scanner does" {
     replay json
 }
+
+@test "the server loses, doubles, alters and disorders nothing, whatever clients and kernel do" {
+    replay chat
+}
