@@ -705,7 +705,7 @@ static void close_frame(struct client *c, const uint8_t *buf, const struct ws_ev
 {
     if (e->code == WS_NO_CODE)
         log_left(c, "it sent Close");
-    else if (!quiet)
+    else if (!quiet && is_known(c))
         log_line("user %" PRId64 " left: it sent Close %d %s", c->id, e->code,
                  quote(buf + e->at, e->len).text);
     start_close(c, e->code, "");        /* 5.5.1: typically echoes the code */
@@ -718,7 +718,8 @@ static void breach(struct client *c, const struct ws_event *e)
         snprintf(reason, sizeof reason, "%s at byte %zu", e->reason, e->byte);
     else
         snprintf(reason, sizeof reason, "%s", e->reason);
-    log_line("user %" PRId64 " left: we sent Close %d: %s", c->id, e->code, reason);
+    if (is_known(c))
+        log_line("user %" PRId64 " left: we sent Close %d: %s", c->id, e->code, reason);
     start_close(c, e->code, reason);
 }
 
