@@ -1073,7 +1073,7 @@ static void flush(struct client *c);
 static void ping(struct client *c)
 {
     int64_t life = c->life;
-    if (c->out_used == 0) {
+    if (c->out_used == 0 && !c->broken) {
         put_control(c, WS_OP_PING, (const uint8_t *)"", 0);
         flush(c);
     }
