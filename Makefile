@@ -52,8 +52,9 @@ conformance: always
 	$(COMPILE) -o test/bin/echo test/echo.c $(PROTOCOL)
 	@sh test/conformance.sh
 
-## fuzz: look for bytes that break a promise, 15 s a target; needs clang with its libFuzzer
 FUZZ = -max_total_time=15
+
+## fuzz: look for bytes that break a promise, a minute in all; needs clang with its libFuzzer
 fuzz:
 	@for target in request frames json chat; do sh test/fuzz.sh $$target $(FUZZ) || exit 1; done
 
