@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Splitting never matters, by streams that are made up here; and the promises that fuzzing looks
-# to break, for the bytes in corpus/, which reach what hours of it have reached.
+# to break, for the bytes in corpus/: a few that reach all that longer runs of it have reached.
 
 bats_require_minimum_version 1.5.0
 load helper
