@@ -1,0 +1,408 @@
+#!/usr/bin/env bash
+# readme.sh -- does what README.md says still hold?
+#
+#     readme.sh replay README     plays its transcripts, with the ./chat that was built;
+#                                 needs script (util-linux), which makes terminals, and
+#                                 env that can reset signals (coreutils)
+#     readme.sh names README      looks for the files, functions, names and headings in it
+#
+# Both print what is not true any more and end with status 1: replay the first line, names
+# all of them.
+#
+# A transcript is a block fenced with ```console, and looks as the terminal does:
+#
+#     # terminal 2: user 1    what follows is seen in terminal 2 (1 to 9)
+#     $ COMMAND               typed at the prompt of a shell; a \ at the end goes on below
+#     ^C  ^Z                  pressed; what the program says to that may stand behind it
+#     {"recipient_id":...     while websocat (or a file named client) runs: typed, like each
+#                             line but those that begin with {"sender_id": or websocat
+#     anything else           what the program prints, line for line
+#     ...                     alone any lines; within a line any characters
+#
+# A block that names no terminal has one of its own, in which each command comes to its end
+# and all its output is shown.  In a named one a program may go on when the block ends, and
+# what it prints behind the last line shown need not be shown.
+#
+# The lines are played in the order in which they stand.  What is to be printed has ten
+# seconds to appear.  A command has begun when it has printed something, or the server has
+# logged something, or it has ended; so the first to start websocat is user 1.
+#
+# At each heading of level 2 all that runs is ended, and a fresh ./chat is started in
+# terminal 1, unless the first command is ./chat, or make && ./chat, itself.
+#
+# Ports 8080 to 8089 are replaced by others that are free, with as many digits.  Two things
+# need no "...": ports of five digits, which the system chose, are all alike; and a machine
+# may have ::1 and prefer it, or have none.
+#
+# A block of another kind that begins with a comment with the name of a file alone, as in
+# "# client.py", is saved under that name where the commands then run.
+#
+# Order: ends, what a terminal shows, terminals, the lines of a README, names. */
+
+set -u
+LC_ALL=C
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+PATIENCE=${PATIENCE-10}          # seconds
+TERMINALS='0 1 2 3 4 5 6 7 8 9' # 0 is the one without a name
+
+readme=${2-}
+number=0                        # of the line at hand
+pid=() shown=() gap=() talks=() # of each terminal: of script; the lines of its output that
+                                # were shown; a "..." came last; see "while websocat runs"
+
+# ---- Ends ------------------------------------------------------------------------
+
+fail() {
+    printf '%s:%d: %s\n' "$readme" "$number" "$1"
+    shift
+    if [ $# -gt 0 ]; then
+        printf '    %s\n' "$@"
+    fi
+    exit 1
+}
+
+# close_terminal TERMINAL: as if its window were closed; what runs in it gets SIGHUP.
+close_terminal() {
+    if [ -n "${pid[$1]-}" ]; then
+        kill -HUP "$(cat "$work/$1.shell")"
+        wait "${pid[$1]}"
+        pid[$1]=
+    fi 2>/dev/null
+}
+
+close_all() {
+    local t
+    for t in $TERMINALS; do
+        close_terminal "$t"
+    done
+    rm -rf "$work"
+}
+
+# ---- What a terminal shows -------------------------------------------------------
+
+# Has the shell its prompt?  That begins with a mark that nobody sees.
+is_idle() {
+    [ "$(tail -c 3 "$work/$1.out")" = $'\005$ ' ]
+}
+
+# The lines that were not shown yet; of a prompt nothing, until a command stands behind it.
+unseen() {
+    sed -e $'s/\r*$//; s/^\005//; $ s/\005\\$ $//; $ s/^\\$ $//; s/\005/\\\n/' "$work/$1.out" |
+        tail -n +$((shown[$1] + 1))
+}
+
+# Sets $text to a line as the README has it, whatever the machine and the port.
+normalize() {
+    text=${1//:$prefix/:808}
+    text=${text//-p $prefix/-p 808}
+    text=${text//localhost $prefix/localhost 808}
+    text=${text//\[::1\]/127.0.0.1}
+    text=${text// and 127.0.0.1:8080/}
+    while [[ $text =~ ^(.*127\.0\.0\.1:)[0-9]{5}(.*)$ ]]; do
+        text=${BASH_REMATCH[1]}PORT${BASH_REMATCH[2]}
+    done
+}
+
+# Is the next line of this terminal, or behind a "..." one of the next, like that pattern?
+# If not, $got is the line that stands there.
+find_line() {
+    local t=$1 pattern=$2 n=0 line whole=1
+    got=
+    while [ $whole ]; do
+        IFS= read -r line || whole=
+        n=$((n + 1))
+        normalize "$line"
+        # A line that has not ended may still become the right one.
+        if [ "$whole$text" ] && [[ $text == $pattern ]]; then
+            shown[t]=$((shown[t] + n)) gap[t]=
+            return 0
+        elif [ $whole ] && [ -z "${gap[t]}" ]; then
+            got=$text
+            return 1
+        fi
+    done < <(unseen "$t")
+    return 1
+}
+
+# shows TERMINAL LINE [typed]: before long it does
+shows() {
+    local t=$1 is_typed=${3-} was_idle pattern deadline=$((SECONDS + PATIENCE))
+    normalize "$2"
+    pattern=$(sed 's/[^[:alnum:]]/\\&/g; s/\\\.\\\.\\\./*/g' <<<"$text")
+    while :; do
+        was_idle=               # looked at first, or its last line could be missed
+        [ -n "$is_typed" ] || ! is_idle "$t" || was_idle=1
+        find_line "$t" "$pattern" && return
+        if [ "$got$was_idle" ] || ((SECONDS > deadline)); then
+            fail "the terminal shows something else" "expected: $2" \
+                "got:      ${got:-nothing like it}"
+        fi
+        sleep 0.02
+    done
+}
+
+# ---- Terminals -------------------------------------------------------------------
+
+press() {
+    printf '%b' "$2" 1<>"$work/$1.in"
+}
+
+# type_line TERMINAL LINE: as the README has it, with the prompt if there is one
+type_line() {
+    local typed=${2#$ }
+    printf '%s\n' "${typed//808/$prefix}" 1<>"$work/$1.in"
+    shows "$1" "$2" typed
+}
+
+# What runs there comes to its end, and all that it printed was shown.
+await_end() {
+    local t=$1 rest deadline=$((SECONDS + PATIENCE))
+    [ -n "${pid[t]-}" ] || return
+    until is_idle "$t"; do
+        ((SECONDS <= deadline)) || fail "the command does not end"
+        sleep 0.02
+    done
+    rest=$(unseen "$t" | tr -d '\0')
+    if [ -z "${gap[t]}" ] && [ -n "$rest" ]; then
+        fail "the terminal shows more before this" "$rest"
+    fi
+}
+
+open_terminal() {
+    local t=$1
+    rm -f "$work/$t.in"
+    mkfifo "$work/$t.in"
+    : >"$work/$t.out"
+    # What ignores SIGINT, as all behind & does, would pass that on.
+    SHELL=/bin/sh TERMINAL=$t env --default-signal \
+        script -qfc "exec bash --noprofile --rcfile '$work/rc' --noediting -i" /dev/null \
+        <>"$work/$t.in" >"$work/$t.out" 2>&1 3>&- 4>&- &
+    pid[t]=$! shown[t]=0 gap[t]= talks[t]=
+    await_end "$t"
+}
+
+# What a new terminal's shell reads first.
+write_settings() {
+    mkdir "$work/home" "$work/bin"
+    ln -s "$ROOT"/* "$work/home"
+    rm -f "$work/home/chat"
+    printf '#!/bin/sh\nexec "%s/chat" -p %s0 "$@"\n' "$ROOT" "$prefix" >"$work/home/chat"
+    printf '#!/bin/sh\n' >"$work/bin/make"          # all is made
+    chmod +x "$work/home/chat" "$work/bin/make"
+    printf 'no-styled-output\n' >"$work/.curlrc"    # no bold type
+    cat >"$work/rc" <<END
+stty echo cols 500
+echo \$\$ >'$work'/\$TERMINAL.shell
+unset PROMPT_COMMAND
+export PATH='$work/bin':\$PATH CURL_HOME='$work'
+cd '$work/home'
+PS1=\$'\005$ ' PS2=
+END
+}
+
+size_of_log() {
+    [ -z "$server" ] || wc -c <"$work/$server.out"
+}
+
+# begins TERMINAL LOG: its command does
+begins() {
+    local t=$1 log=$2 deadline=$((SECONDS + PATIENCE))
+    until is_idle "$t" || unseen "$t" | grep -q '' || [ "$(size_of_log)" != "$log" ]; do
+        ((SECONDS <= deadline)) || fail "nothing came of that command"
+        sleep 0.02
+    done
+}
+
+# The server is stopped last, so that it has nobody to wait for.
+end_section() {
+    local t
+    for t in $TERMINALS; do
+        [ "$t" = "$server" ] || close_terminal "$t"
+    done
+    if [ -n "$server" ] && ! is_idle "$server"; then
+        press "$server" '\003'
+        gap[server]=1
+        shows "$server" '^C...'
+        gap[server]=1
+        await_end "$server"
+        type_line "$server" '$ echo $?'
+        shows "$server" 0
+    fi
+    [ -z "$server" ] || close_terminal "$server"
+    server=
+    is_new=1
+}
+
+# ---- The lines of a README -------------------------------------------------------
+
+begin_command() {
+    local t=$terminal
+    if [ $is_new ] && [[ $1 != './chat'* && $1 != 'make && ./chat'* ]]; then
+        terminal=1
+        begin_command ./chat
+        shows 1 'chat: listening on 127.0.0.1:8080 and [::1]:8080'
+        terminal=$t
+    fi
+    is_new=
+    [ -n "${pid[t]-}" ] || open_terminal "$t"
+    await_end "$t"
+    talks[t]=
+    [[ $1 =~ websocat|client|^fg ]] && talks[t]=1
+    if [[ $1 == *./chat* ]] && { [ -z "$server" ] || is_idle "$server"; }; then
+        server=$t
+    fi
+    log=$(size_of_log)
+    type_line "$t" "\$ $1"
+}
+
+play() {
+    local t=$terminal
+    if [[ $1 =~ ^'# terminal '([1-9]) ]]; then
+        await_end 0
+        terminal=${BASH_REMATCH[1]}
+        return
+    elif [ $is_typing ]; then
+        type_line "$t" "$1"
+    elif [[ $1 == '$ '* ]]; then
+        begin_command "${1#$ }"
+        is_typing=1 played=$((played + 1))
+    elif [ -z "${pid[t]-}" ]; then
+        fail "nothing runs in this terminal"
+    elif [[ $1 == '^C'* || $1 == '^Z'* ]]; then
+        [[ $1 == '^C'* ]] && press "$t" '\003' || press "$t" '\032'
+        talks[t]=
+        shows "$t" "$1"
+    elif [ "$1" = '...' ]; then
+        gap[t]=1
+    elif [ ${talks[t]} ] && [[ $1 != '{"sender_id":'* && $1 != 'websocat'* ]]; then
+        type_line "$t" "$1"
+    else
+        shows "$t" "$1"
+    fi
+    if [ $is_typing ] && [[ $1 != *\\ ]]; then
+        is_typing=
+        begins "$t" "$log"
+    fi
+}
+
+# The first line of a block that is no transcript.
+save_as() {
+    file=/dev/null
+    if [[ $1 =~ ^('#'|'//'|'<!--'|'/*')\ ([a-z0-9_-]+\.[a-z]+)(' -->'|' */')?$ ]]; then
+        file=$work/home/${BASH_REMATCH[2]}
+        : >"$file"
+    fi
+}
+
+# The first three digits of ports that are free, as it seems.
+free_prefix() {
+    local n
+    while n=$((RANDOM % 800 + 200)); do
+        if ! { : <"/dev/tcp/127.0.0.1/${n}0" || : <"/dev/tcp/127.0.0.1/${n}1"; } 2>/dev/null; then
+            echo "$n"
+            return
+        fi
+    done
+}
+
+replay() {
+    local line kind= file= log= terminal=0 server= is_new=1 is_typing= played=0
+    prefix=$(free_prefix)
+    work=$(mktemp -d) || exit 1
+    trap close_all EXIT
+    write_settings
+    while IFS= read -r line <&4; do
+        number=$((number + 1))
+        case $kind:$line in
+            :'## '*) end_section ;;
+            :'```console'*) kind=console terminal=0 ;;
+            :'```'*) kind=other file= ;;
+            *:'```') kind= && await_end 0 ;;
+            console:*) play "$line" ;;
+            other:*)
+                [ -n "$file" ] || save_as "$line"
+                printf '%s\n' "${line//808/$prefix}" >>"$file" ;;
+        esac
+    done
+    end_section
+    echo "$played commands played"
+}
+
+# ---- Names -----------------------------------------------------------------------
+
+wrong() {
+    echo "$readme: $1"
+    status=1
+}
+
+# As GitHub makes them of the headings.
+anchors() {
+    awk '/^```/ { fenced = !fenced } !fenced && /^#+ /' "$readme" | tr 'A-Z' 'a-z' |
+        sed 's/^#* //; s/[^a-z0-9 _-]//g; s/ /-/g'
+}
+
+check_links() {
+    local to
+    for to in $(grep -o '](\([^)]*\))' "$readme" | tr -d '] ()'); do
+        case $to in
+            *://*) ;;
+            '#'*) anchors | grep -qxF -- "${to#?}" || wrong "there is no heading $to" ;;
+            *) [ -e "$ROOT/${to%%#*}" ] || wrong "there is no file $to" ;;
+        esac
+    done
+}
+
+# Names of files that are here, or are built, or are made by a block of README itself.
+check_files() {
+    local name
+    for name in $(sed 's|[a-z]*://[^ )>]*||g' "$readme" | tr -c 'A-Za-z0-9_./*-' '\n' |
+            sed 's/[.]*$//' | grep -E '^[A-Za-z*].*\.(c|h|sh|bats|bash|md|py|html)$|^test/' |
+            sort -u); do
+        (cd "$ROOT" && ls -d $name) >/dev/null 2>&1 || grep -qF -- "-o $name " "$ROOT/Makefile" ||
+            grep -qE "^(#|//|<!--|/\*) $name( |$)" "$readme" || wrong "there is no file $name"
+    done
+}
+
+# is_in NAME FILE: a constant stands anywhere, anything else is defined in the first column
+is_in() {
+    case $1 in
+        *[a-z]*) grep -qwE "^[a-z#].*$1" "$ROOT/$2" ;;
+        *) grep -qw "$1" "$ROOT/$2" ;;
+    esac
+}
+
+# What README calls `name` or `name()` "in" or "at the top of" a file has to be in it; and
+# `name()` alone has to be called somewhere.
+check_functions() {
+    local text name file
+    text=$(tr '\n' ' ' <"$readme")
+    while read -r name file; do
+        is_in "$name" "$file" 2>/dev/null || wrong "there is no $name in $file"
+    done < <(grep -oE '`[A-Za-z0-9_]+(\(\))?` (at the top of|in) `?[A-Za-z0-9_/-]+\.[a-z]+' \
+                <<<"$text" | tr -d '`()' | sed 's/ at the top of / /; s/ in / /')
+    for name in $(grep -oE '`[a-z0-9_]+\(' <<<"$text" | tr -d '`('); do
+        grep -qE "(^|[^a-z0-9_])$name\(" "$ROOT"/*.[ch] "$ROOT"/test/*.c ||
+            wrong "there is no $name()"
+    done
+}
+
+check_targets() {
+    local target
+    for target in $(grep -oE '(`|^\$ |^    )make [a-z][a-z-]*' "$readme" | sed 's/.* //'); do
+        grep -q "^$target:" "$ROOT/Makefile" || wrong "there is no make $target"
+    done
+}
+
+names() {
+    local status=0
+    check_links
+    check_files
+    check_functions
+    check_targets
+    return $status
+}
+
+case ${1-}${2:+ README} in
+    'replay README' | 'names README') exec 4<"$2" && "$1" ;;
+    *) sed -n 's/^#     \(readme.sh [a-z]* README\).*/usage: \1/p' "$0" >&2; exit 2 ;;
+esac
