@@ -31,12 +31,19 @@ test-programs: always
 	$(COMPILE) $(HURRIED) -o test/bin/chat-hurried chat.c $(PROTOCOL)
 	$(COMPILE) $(TINY) -o test/bin/chat-tiny chat.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/peer test/peer.c
+	$(COMPILE) -o test/bin/demo test/demo.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/split test/split.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-request test/fuzz-request.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-frames test/fuzz-frames.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-json test/fuzz-json.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-chat test/fuzz-chat.c $(PROTOCOL)
+
+## demo: see in half a minute what a user who does not read does to others, in both approaches
+demo: chat always
+	@mkdir -p test/bin
+	$(COMPILE) -o test/bin/demo test/demo.c
+	test/bin/demo
 
 ## bench: measure both approaches beside a bare relay, in a few minutes; BENCH=--help has more
 bench: chat always
@@ -68,4 +75,4 @@ help:
 
 always:
 
-.PHONY: always bench clean conformance fuzz help test test-programs
+.PHONY: always bench clean conformance demo fuzz help test test-programs
