@@ -577,25 +577,35 @@ static void log_wait(const struct message *m, int who)
         log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, m->to);
 }
 
-/* Builds the message in its recipient's outbox.  Returns false if there is no
- * room: then `who` is parked until there is. */
+/* Bytes that the message takes in an outbox, at most. */
+static size_t size_of(const struct message *m)
+{
+    return WS_HEADER_MAX + json_size(m->from, m->len);
+}
+
+/* Builds the message in that outbox, where there is room. */
+static void put_message(struct client *to, const struct message *m)
+{
+    uint8_t *out = outbox_end(to, size_of(m));
+    size_t header = ws_write_header(out, WS_OP_TEXT, json_size(m->from, m->len));
+    to->out_used += header + json_write(out + header, m->from, m->token, m->len);
+}
+
+/* Hands the message to its recipient.  Returns false if there is no room in its
+ * outbox: then `who` is parked until there is. */
 static bool deliver(const struct message *m, int who)
 {
     struct client *to = find_user(m->to);
-    size_t size = json_size(m->from, m->len);
     bool served = waiters[who].served;
-    uint8_t *out;
 
     waiters[who].served = false;
     if (to == NULL)
         return undeliverable(m, who, served);
-    if (!gets_room(who, slot_of(to), size + WS_HEADER_MAX + RESERVE, served)) {
+    if (!gets_room(who, slot_of(to), size_of(m) + RESERVE, served)) {
         log_wait(m, who);
         return false;
     }
-    out = outbox_end(to, size + WS_HEADER_MAX);
-    size = ws_write_header(out, WS_OP_TEXT, size);
-    to->out_used += size + json_write(out + size, m->from, m->token, m->len);
+    put_message(to, m);
     log_message(m, "");
     return true;
 }
