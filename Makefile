@@ -53,7 +53,7 @@ bench: chat always
 	$(COMPILE) -o test/bin/bench test/bench.c
 	test/bin/bench $(BENCH)
 
-## conformance: run 301 Autobahn cases against test/echo.c; needs kosoku (pip install kosoku)
+## conformance: run 301 Autobahn cases against test/echo.c; needs kosoku (from PyPI)
 conformance: always
 	@mkdir -p test/bin
 	$(COMPILE) -o test/bin/echo test/echo.c $(PROTOCOL)
