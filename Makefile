@@ -65,6 +65,10 @@ FUZZ = -max_total_time=15
 fuzz:
 	@for target in request frames json chat; do sh test/fuzz.sh $$target $(FUZZ) || exit 1; done
 
+## json-suite: send the documents of JSONTestSuite to the server; needs DIR=, where they are
+json-suite: chat test-programs
+	@sh test/json-suite.sh "$(DIR)"
+
 ## clean: remove what was built
 clean:
 	rm -rf chat test/bin
@@ -75,4 +79,4 @@ help:
 
 always:
 
-.PHONY: always bench clean conformance demo fuzz help test test-programs
+.PHONY: always bench clean conformance demo fuzz help json-suite test test-programs
