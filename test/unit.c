@@ -1,7 +1,7 @@
 /* unit.c -- tables for the four files that do no I/O: sha1.c, base64.c, json.c
  * and ws.c.
  *
- *   unit [sha1|base64|json|request|frames|write]...     all, if none is named
+ *   unit [sha1|base64|json|request|frames|utf8|write]...   all, if none is named
  *
  * Prints what differs, a line each; exit status 1 if anything did.  What a
  * function is to read lies in heap memory of exactly its size, so that a
@@ -486,6 +486,16 @@ static const struct frame_row {
     { "5.5.1 a close in the middle of a message", BYTES("\x01\x81" K "a" "\x88\x80" K), "close(1005 )" },
 };
 
+/* With "0" for a NUL, since the events are compared as C strings. */
+static char *put_payload(char *end, const void *payload, size_t len)
+{
+    const char *from = payload;
+
+    for (size_t i = 0; i < len; i++)
+        *end++ = from[i] == '\0' ? '0' : from[i];
+    return end;
+}
+
 /* Appends an event to text; returns false if it is the last one. */
 static bool note_event(char *text, enum ws_type type, const uint8_t *buf, const struct ws_event *e)
 {
@@ -497,10 +507,8 @@ static bool note_event(char *text, enum ws_type type, const uint8_t *buf, const 
         end += sprintf(end, "%d", e->code);
     if (type == WS_CLOSE)
         *end++ = ' ';
-    if (type != WS_BREACH) {
-        memcpy(end, buf + e->at, e->len);
-        end += e->len;
-    }
+    if (type != WS_BREACH)
+        end = put_payload(end, buf + e->at, e->len);
     if (e->bad != 0)
         end += sprintf(end, ", bad %zu", e->bad);
     if (type == WS_BREACH && e->byte != 0)
@@ -537,16 +545,22 @@ static void play(const void *bytes, size_t len, size_t step, char *text)
     free(kept);
 }
 
+static void check_steps(const char *rule, const void *bytes, size_t len, size_t step,
+                        const char *want)
+{
+    char got[2000];
+
+    play(bytes, len, step, got);
+    check(strcmp(got, want) == 0, "%s, %zu bytes at a time: got %s, want %s", rule, step, got,
+          want);
+}
+
 static void check_play(const char *rule, const void *bytes, size_t len, const char *want)
 {
     static const size_t steps[] = { 1, 2, 3, 7, 100000 };
-    char got[2000];
 
-    for (size_t i = 0; i < COUNT(steps); i++) {
-        play(bytes, len, steps[i], got);
-        check(strcmp(got, want) == 0, "%s, %zu bytes at a time: got %s, want %s", rule, steps[i],
-              got, want);
-    }
+    for (size_t i = 0; i < COUNT(steps); i++)
+        check_steps(rule, bytes, len, steps[i], want);
 }
 
 /* Section 7.4, and what is registered beyond it. */
@@ -569,46 +583,98 @@ static void check_close_codes(void)
         }
 }
 
-/* RFC 3629 section 4: the first and last of each row of its table, and what
- * lies just outside.  bad: the byte, from 1, that cannot be; 0: all is right. */
-static const struct utf8_row { const char *text; size_t bad; } utf8_rows[] = {
-    { "\x01", 0 }, { "\x7F", 0 }, { "\x80", 1 }, { "\xBF", 1 }, { "\xC0\x80", 1 },
-    { "\xC1\xBF", 1 }, { "\xC2\x80", 0 }, { "\xC2\x7F", 2 }, { "\xC2\xC0", 2 }, { "\xDF\xBF", 0 },
-    { "\xE0\x9F\xBF", 2 }, { "\xE0\xA0\x80", 0 }, { "\xE0\xBF\xBF", 0 }, { "\xE0\xC0\x80", 2 },
-    { "\xE0\xA0\x7F", 3 }, { "\xE1\x80\x80", 0 }, { "\xE1\x7F\x80", 2 }, { "\xEC\xBF\xBF", 0 },
-    { "\xEC\xBF\xC0", 3 }, { "\xED\x80\x80", 0 }, { "\xED\x9F\xBF", 0 }, { "\xED\xA0\x80", 2 },
-    { "\xEE\x80\x80", 0 }, { "\xEF\xBF\xBF", 0 }, { "\xEF\xBF\xC0", 3 }, { "\xF0\x8F\xBF\xBF", 2 },
-    { "\xF0\x90\x80\x80", 0 }, { "\xF0\xBF\xBF\xBF", 0 }, { "\xF0\xC0\x80\x80", 2 },
-    { "\xF1\x80\x80\x80", 0 }, { "\xF3\xBF\xBF\xBF", 0 }, { "\xF3\xBF\x7F\xBF", 3 },
-    { "\xF3\xBF\xBF\xC0", 4 }, { "\xF4\x80\x80\x80", 0 }, { "\xF4\x8F\xBF\xBF", 0 },
-    { "\xF4\x90\x80\x80", 2 }, { "\xF5\x80\x80\x80", 1 }, { "\xF8\x88\x80\x80\x80", 1 },
-    { "\xFE", 1 }, { "\xFF", 1 }, { "\xC2", 1 }, { "\xE1\x80", 2 }, { "\xF1\x80\x80", 3 },
+/* RFC 3629 section 4, row by row: the first and the last that each byte of a
+ * character may be. */
+static const struct utf8_row {
+    const char *rule;
+    size_t len;
+    uint8_t may_be[4][2];
+} utf8_rows[] = {
+    { "UTF8-1", 1, { { 0x00, 0x7F } } },
+    { "UTF8-2", 2, { { 0xC2, 0xDF }, { 0x80, 0xBF } } },
+    { "UTF8-3 E0", 3, { { 0xE0, 0xE0 }, { 0xA0, 0xBF }, { 0x80, 0xBF } } },
+    { "UTF8-3 E1-EC", 3, { { 0xE1, 0xEC }, { 0x80, 0xBF }, { 0x80, 0xBF } } },
+    { "UTF8-3 ED", 3, { { 0xED, 0xED }, { 0x80, 0x9F }, { 0x80, 0xBF } } },
+    { "UTF8-3 EE-EF", 3, { { 0xEE, 0xEF }, { 0x80, 0xBF }, { 0x80, 0xBF } } },
+    { "UTF8-4 F0", 4, { { 0xF0, 0xF0 }, { 0x90, 0xBF }, { 0x80, 0xBF }, { 0x80, 0xBF } } },
+    { "UTF8-4 F1-F3", 4, { { 0xF1, 0xF3 }, { 0x80, 0xBF }, { 0x80, 0xBF }, { 0x80, 0xBF } } },
+    { "UTF8-4 F4", 4, { { 0xF4, 0xF4 }, { 0x80, 0x8F }, { 0x80, 0xBF }, { 0x80, 0xBF } } },
 };
 
-/* Each behind 0 to 9 letters, so that it meets the steps of eight everywhere,
- * and cut into two fragments at each byte. */
-static void check_utf8(const struct utf8_row *row)
+/* Adds a frame of at most 125 bytes behind the first n; returns all its bytes. */
+static size_t add_frame(char *frames, size_t n, int first, const char *payload, size_t len)
 {
-    char text[40], frames[80], want[80];
+    frames[n] = (char)first;
+    frames[n + 1] = (char)(0x80 | len);
+    memcpy(frames + n + 2, K, 4);
+    memcpy(frames + n + 6, payload, len);
+    return n + 6 + len;
+}
+
+/* One text, in one frame that is read in pieces of every size; in two that are
+ * cut at every byte; and in one for each byte. */
+static void check_fragments(const char *rule, const char *text, size_t len, const char *want)
+{
+    char frames[300];
+    size_t n = add_frame(frames, 0, 0x81, text, len);
+
+    for (size_t step = 1; step <= n; step++)
+        check_steps(rule, frames, n, step, want);
+    for (size_t cut = 0; cut <= len; cut++) {
+        n = add_frame(frames, 0, 0x01, text, cut);
+        n = add_frame(frames, n, 0x80, text + cut, len - cut);
+        check_play(rule, frames, n, want);
+    }
+    n = add_frame(frames, 0, 0x01, "", 0);
+    for (size_t i = 0; i < len; i++)
+        n = add_frame(frames, n, 0x00, text + i, 1);
+    n = add_frame(frames, n, 0x80, "", 0);
+    check_play(rule, frames, n, want);
+}
+
+/* bad: the byte, from 1, that cannot be; 0: all is right.  Behind 0 to 9 letters,
+ * so that the bytes meet the steps of eight everywhere. */
+static void check_utf8(const char *rule, const uint8_t *bytes, size_t len, size_t bad)
+{
+    char text[40], want[60];
+    size_t after = bad > len ? 0 : 9;           /* the end of the text is bad */
 
     for (size_t before = 0; before < 10; before++) {
-        size_t len = (size_t)sprintf(text, "%.*s%s", (int)before, "abcdefghij", row->text);
-        size_t after = row->bad == strlen(row->text) ? 0 : 9;
-        memcpy(text + len, "klmnopqrs", after);
-        len += after;
-        if (row->bad == 0)
-            sprintf(want, "text(%.*s)", (int)len, text);
+        size_t n = before + len + after;
+        memcpy(text, "abcdefghij", before);
+        memcpy(text + before, bytes, len);
+        memcpy(text + before + len, "klmnopqrs", after);
+        if (bad > 0)
+            sprintf(want, "breach(1007 at %zu)", before + bad - (bad > len));
         else
-            sprintf(want, "breach(1007 at %zu)", before + row->bad);
-        for (size_t cut = 0; cut <= len; cut++) {
-            memcpy(frames, "\x01\x80" K, 6);
-            frames[1] = (char)(0x80 | cut);
-            memcpy(frames + 6, text, cut);
-            memcpy(frames + 6 + cut, "\x80\x80" K, 6);
-            frames[7 + cut] = (char)(0x80 | (len - cut));
-            memcpy(frames + 12 + cut, text + cut, len - cut);
-            check_play("8.1 UTF-8", frames, 12 + len, want);
+            strcpy(put_payload(want + sprintf(want, "text("), text, n), ")");
+        check_fragments(rule, text, n, want);
+    }
+}
+
+static void test_utf8(void)
+{
+    uint8_t b[4];
+
+    for (size_t r = 0; r < COUNT(utf8_rows); r++) {
+        const struct utf8_row *row = &utf8_rows[r];
+        for (size_t end = 0; end < 2; end++) {
+            for (size_t i = 0; i < row->len; i++)
+                b[i] = row->may_be[i][end];
+            check_utf8(row->rule, b, row->len, 0);
+            for (size_t cut = 1; cut < row->len; cut++)
+                check_utf8(row->rule, b, cut, cut + 1);
+            for (size_t i = 1; i < row->len; i++) {
+                b[i] = (uint8_t)(row->may_be[i][end] + (end == 0 ? -1 : 1));
+                check_utf8(row->rule, b, row->len, i + 1);
+                b[i] = row->may_be[i][end];
+            }
         }
+    }
+    for (int first = 0x80; first <= 0xFF; first++) {        /* in no row of the table */
+        b[0] = (uint8_t)first;
+        if (first < 0xC2 || first > 0xF4)
+            check_utf8("UTF8-octets", b, 1, 1);
     }
 }
 
@@ -655,8 +721,6 @@ static void test_frames(void)
 {
     for (size_t i = 0; i < COUNT(frame_rows); i++)
         check_play(frame_rows[i].rule, frame_rows[i].bytes, frame_rows[i].len, frame_rows[i].want);
-    for (size_t i = 0; i < COUNT(utf8_rows); i++)
-        check_utf8(&utf8_rows[i]);
     check_close_codes();
     check_masks();
     check_again();
@@ -717,7 +781,7 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } tables[] = {
         { "sha1", test_sha1 }, { "base64", test_base64 }, { "json", test_json },
-        { "request", test_request }, { "frames", test_frames }, { "write", test_write },
+        { "request", test_request }, { "frames", test_frames }, { "utf8", test_utf8 }, { "write", test_write },
     };
 
     for (size_t i = 0; i < COUNT(tables); i++) {

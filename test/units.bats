@@ -24,6 +24,10 @@ load helper
     "$BIN/unit" frames
 }
 
+@test "ws.c takes the UTF-8 of RFC 3629 and nothing else, cut anywhere into frames and reads" {
+    "$BIN/unit" utf8
+}
+
 @test "ws.c writes headers, control frames and responses as the RFC has them" {
     "$BIN/unit" write
 }
