@@ -206,6 +206,209 @@ static const struct json_row {
     { "8.3 letter case counts", BYTES("{\"Recipient_id\":2,\"message\":\"a\"}"), "byte 32: recipient_id is missing" },
 };
 
+/* Values, each to stand where any value may: as one more member before the two
+ * fields and behind them.  right: the message is delivered. */
+static const struct value_row {
+    const char *rule;
+    bool right;
+    const char *text;
+    size_t len;
+} value_rows[] = {
+    { "2 nothing at all", false, BYTES("") },
+    { "2 only white space", false, BYTES(" \n") },
+    { "2 white space around", true, BYTES(" \t\r\n[ \t\r\n] \t\r\n") },
+    { "2 white space inside", true, BYTES("{ \"a\" : [ 1 , { } , [ ] , \"b\" ] , \"c\" : 2 }") },
+    { "2 a form feed", false, BYTES("[\f]") },
+    { "2 a vertical tab", false, BYTES("[\v1]") },
+    { "2 a NUL", false, BYTES("[\0]") },
+    { "2 a NUL behind a value", false, BYTES("123\0") },
+    { "2 U+00A0, a space to some", false, BYTES("[\xC2\xA0]") },
+    { "2 U+2060, a space to some", false, BYTES("[\xE2\x81\xA0]") },
+    { "8.1 a byte order mark", false, BYTES("\xEF\xBB\xBF{}") },
+    { "8.1 nothing but that", false, BYTES("\xEF\xBB\xBF") },
+    { "2 two values", false, BYTES("1 2") },
+    { "2 two arrays", false, BYTES("[][]") },
+    { "2 a letter behind", false, BYTES("[1]x") },
+    { "2 a bracket too many", false, BYTES("[1]]") },
+    { "2 a brace too many", false, BYTES("{\"a\":1}}") },
+    { "2 a bracket alone", false, BYTES("]") },
+    { "2 a brace alone", false, BYTES("}") },
+    { "2 a comment", false, BYTES("[1/* one */]") },
+    { "2 a comment behind", false, BYTES("{\"a\":1}/**/") },
+    { "2 a comment to the end of the line", false, BYTES("{\"a\":1}//") },
+    { "2 half of one", false, BYTES("{\"a\":1}/") },
+    { "2 a comment of a shell", false, BYTES("{\"a\":1}#") },
+    { "3 the words", true, BYTES("[true,false,null,true]") },
+    { "3 true", true, BYTES("true") },
+    { "3 false", true, BYTES("false") },
+    { "3 null", true, BYTES("null") },
+    { "3 tru", false, BYTES("tru") },
+    { "3 fals", false, BYTES("[fals") },
+    { "3 nul", false, BYTES("nul") },
+    { "3 truf", false, BYTES("[truf]") },
+    { "3 nope", false, BYTES("nope") },
+    { "3 fall", false, BYTES("fall") },
+    { "3 truest", false, BYTES("truest") },
+    { "3 two words in one", false, BYTES("truefalse") },
+    { "3 capitals", false, BYTES("[True]") },
+    { "3 more capitals", false, BYTES("NULL") },
+    { "3 a word of another language", false, BYTES("undefined") },
+    { "3 a word that is not ASCII", false, BYTES("\xC3\xA9t\xC3\xA9") },
+    { "3 an escape outside a string", false, BYTES("[\\n]") },
+    { "3 \\u outside a string", false, BYTES("\\u0041") },
+    { "3 a star", false, BYTES("*") },
+    { "3 angle brackets", false, BYTES("<null>") },
+    { "3 round brackets", false, BYTES("(1)") },
+    { "4 no member", true, BYTES("{}") },
+    { "4 members", true, BYTES("{\"a\":1,\"b\":\"c\",\"d\":[],\"e\":{},\"f\":null}") },
+    { "4 equal keys", true, BYTES("{\"a\":1,\"a\":2}") },
+    { "4 equal members", true, BYTES("{\"a\":1,\"a\":1}") },
+    { "4 an empty key", true, BYTES("{\"\":0}") },
+    { "4 a key with escapes", true, BYTES("{\"a\\u0000\\n\\\"\":0}") },
+    { "4 line breaks between", true, BYTES("{\n\"a\":\n1\n}") },
+    { "4 our names deeper down", true, BYTES("[{\"recipient_id\":7,\"message\":\"b\"}]") },
+    { "4 a comma too many", false, BYTES("{\"a\":1,}") },
+    { "4 two of them", false, BYTES("{\"a\":1,,}") },
+    { "4 two commas between", false, BYTES("{\"a\":1,,\"b\":2}") },
+    { "4 only a comma", false, BYTES("{,}") },
+    { "4 a comma before", false, BYTES("{,\"a\":1}") },
+    { "4 no comma", false, BYTES("{\"a\":1 \"b\":2}") },
+    { "4 no colon", false, BYTES("{\"a\" 1}") },
+    { "4 two colons", false, BYTES("{\"a\"::1}") },
+    { "4 a comma for the colon", false, BYTES("{\"a\",1}") },
+    { "4 an equals sign for it", false, BYTES("{\"a\"=1}") },
+    { "4 another value for it", false, BYTES("{\"a\" \"b\":1}") },
+    { "4 a semicolon for the comma", false, BYTES("{\"a\":1;\"b\":2}") },
+    { "4 no key", false, BYTES("{:1}") },
+    { "4 only a colon", false, BYTES("{:}") },
+    { "4 only a key", false, BYTES("{\"a\"}") },
+    { "4 only a key behind a member", false, BYTES("{\"a\":1,\"b\"}") },
+    { "4 no value", false, BYTES("{\"a\":}") },
+    { "4 no value but a comma", false, BYTES("{\"a\":,\"b\":1}") },
+    { "4 a key without quotes", false, BYTES("{a:1}") },
+    { "4 a key in single quotes", false, BYTES("{'a':1}") },
+    { "4 a number for a key", false, BYTES("{1:1}") },
+    { "4 a larger number for a key", false, BYTES("{9e99:1}") },
+    { "4 a word for a key", false, BYTES("{null:null}") },
+    { "4 words for members", false, BYTES("{null,null}") },
+    { "4 an array for a key", false, BYTES("{[]:1}") },
+    { "4 an object for a key", false, BYTES("{{}:1}") },
+    { "4 another value behind", false, BYTES("{\"a\":\"b\" 123}") },
+    { "4 a picture for a key", false, BYTES("{\xF0\x9F\x8E\xB2}") },
+    { "4 a brace", false, BYTES("{") },
+    { "4 a brace and a key", false, BYTES("{\"a\"") },
+    { "4 and a colon", false, BYTES("{\"a\":") },
+    { "4 and a value", false, BYTES("{\"a\":1") },
+    { "4 and a comma", false, BYTES("{\"a\":1,") },
+    { "4 a brace and a comma", false, BYTES("{,") },
+    { "4 an object in an object is open", false, BYTES("{\"a\":{}") },
+    { "4 ended as an array", false, BYTES("{\"a\":1]") },
+    { "4 an empty one ended as an array", false, BYTES("{]") },
+    { "5 no element", true, BYTES("[]") },
+    { "5 elements", true, BYTES("[1,\"a\",null,[],{},[1,[2]],{\"a\":[{}]}]") },
+    { "5 one element", true, BYTES("[\"\"]") },
+    { "5 a comma too many", false, BYTES("[1,]") },
+    { "5 two of them", false, BYTES("[1,,]") },
+    { "5 two commas between", false, BYTES("[1,,2]") },
+    { "5 a comma before", false, BYTES("[,1]") },
+    { "5 only a comma", false, BYTES("[,]") },
+    { "5 a comma behind", false, BYTES("[1],") },
+    { "5 no comma", false, BYTES("[1 true]") },
+    { "5 no comma before an array", false, BYTES("[1[2]]") },
+    { "5 no comma before a string", false, BYTES("[\"a\"\"b\"]") },
+    { "5 a colon for the comma", false, BYTES("[\"a\":1]") },
+    { "5 a semicolon for it", false, BYTES("[1;2]") },
+    { "5 a bracket", false, BYTES("[") },
+    { "5 a bracket and an element", false, BYTES("[1") },
+    { "5 and a comma", false, BYTES("[1,") },
+    { "5 a bracket and a comma", false, BYTES("[,") },
+    { "5 and line breaks", false, BYTES("[1,\n1\n,1") },
+    { "5 a bracket and half a word", false, BYTES("[ false, nul") },
+    { "5 a bracket and a brace", false, BYTES("[{") },
+    { "5 the same again and again", false, BYTES("[{\"\":[{\"\":[{\"\":") },
+    { "5 an array in an array is open", false, BYTES("[[1]") },
+    { "5 ended as an object", false, BYTES("[1}") },
+    { "5 an empty one ended as an object", false, BYTES("[}") },
+    { "5 crossed", false, BYTES("[{]}") },
+    { "6 integers", true, BYTES("[0,-0,7,-7,10,123,-1234567890]") },
+    { "6 too small for any machine", true, BYTES("[1e-9999,-1e-9999]") },
+    { "6 an integer", true, BYTES("42") },
+    { "6 a fraction", true, BYTES("-0.1") },
+    { "6 fractions", true, BYTES("[0.0,-0.5,1.25,123.456,0.000000000000000000000000000001]") },
+    { "6 exponents", true, BYTES("[0e1,0e+1,0E-1,1e2,1E2,1e+2,1E+2,1e-2,1E-2,1e01,20e0]") },
+    { "6 all of it", true, BYTES("[-12.34e+56,0.5E-07]") },
+    { "6 too large for any machine", true, BYTES("[1e9999,-1e9999,123456789012345678901234567890]") },
+    { "6 a leading zero", false, BYTES("[01]") },
+    { "6 more of them", false, BYTES("[1,001]") },
+    { "6 a leading zero below 0", false, BYTES("[-01]") },
+    { "6 a leading zero before a point", false, BYTES("[00.5]") },
+    { "6 a plus", false, BYTES("[+1]") },
+    { "6 two of them", false, BYTES("[++1]") },
+    { "6 a minus", false, BYTES("-") },
+    { "6 two of them", false, BYTES("[--1]") },
+    { "6 a minus and a space", false, BYTES("[- 1]") },
+    { "6 a minus and a letter", false, BYTES("[-x]") },
+    { "6 a minus and a point", false, BYTES("[-.5]") },
+    { "6 a point first", false, BYTES("[.5]") },
+    { "6 a point first, with a minus behind", false, BYTES("[.-1]") },
+    { "6 a point last", false, BYTES("[1.]") },
+    { "6 a point last, below 0", false, BYTES("[-2.]") },
+    { "6 two points", false, BYTES("[0.1.2]") },
+    { "6 two points in a row", false, BYTES("[1..2]") },
+    { "6 a point and an e", false, BYTES("[1.e1]") },
+    { "6 no digit in the exponent", false, BYTES("[1e]") },
+    { "6 no digit in a capital one", false, BYTES("[0E]") },
+    { "6 no digit behind its plus", false, BYTES("[1.0e+]") },
+    { "6 no digit behind its minus", false, BYTES("[1.0E-]") },
+    { "6 two signs", false, BYTES("[1e+-1]") },
+    { "6 two exponents", false, BYTES("[1eE2]") },
+    { "6 one exponent behind the other", false, BYTES("[1e2e3]") },
+    { "6 a point in the exponent", false, BYTES("[1e1.5]") },
+    { "6 a letter behind", false, BYTES("[1a]") },
+    { "6 a letter behind the exponent", false, BYTES("[1ea]") },
+    { "6 hexadecimal", false, BYTES("[0x1F]") },
+    { "6 a sum", false, BYTES("[1+2]") },
+    { "6 a space in a number", false, BYTES("[1 000]") },
+    { "6 a line below", false, BYTES("[1_000]") },
+    { "6 infinity", false, BYTES("[Infinity]") },
+    { "6 infinity below 0", false, BYTES("[-Infinity]") },
+    { "6 infinity for short", false, BYTES("[Inf]") },
+    { "6 not a number", false, BYTES("[NaN]") },
+    { "6 not a number below 0", false, BYTES("[-nan]") },
+    { "6 U+FF11, a digit to some", false, BYTES("[\xEF\xBC\x91]") },
+    { "7 empty", true, BYTES("\"\"") },
+    { "7 escapes", true, BYTES("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\"") },
+    { "7 hex digits of both cases", true, BYTES("\"\\u0123\\u4567\\u89aB\\uCdef\\uFFFE\"") },
+    { "7 escapes that are none", true, BYTES("\"\\\\n\\\\u\\\\\"") },
+    { "7 an escaped NUL", true, BYTES("\"\\u0000\"") },
+    { "7 a pair of surrogates", true, BYTES("\"\\uD83D\\ude39\\uDBFF\\uDFFF\"") },
+    { "7 surrogates without a pair", true, BYTES("\"\\ud800x\\uDC00\\uDC00\\uD800\"") },
+    { "7 a comment in a string", true, BYTES("\"/* a */ // b\"") },
+    { "7 DEL, and what is no line break", true, BYTES("\"\x7F\xC2\x85\xE2\x80\xA8\xE2\x80\xA9\"") },
+    { "7 two, three and four bytes", true, BYTES("\"\xC3\xA9\xE2\x82\xAC\xF0\x9D\x84\x9E\"") },
+    { "7 noncharacters", true, BYTES("\"\xEF\xB7\x90\xEF\xBF\xBF\xF4\x8F\xBF\xBF\"") },
+    { "7 open", false, BYTES("\"a") },
+    { "7 only a quote", false, BYTES("\"") },
+    { "7 a single quote", false, BYTES("'") },
+    { "7 in single quotes", false, BYTES("['a']") },
+    { "7 in typographic ones", false, BYTES("[\xE2\x80\x9C" "a\xE2\x80\x9D]") },
+    { "7 no quotes", false, BYTES("[a]") },
+    { "7 a letter behind", false, BYTES("\"\"x") },
+    { "7 a letter before", false, BYTES("x\"\"") },
+    { "7 the quote is escaped", false, BYTES("[\"a\\\"]") },
+    { "7 so is the next but one", false, BYTES("[\"\\\\\\\"]") },
+    { "7 a quote too many", false, BYTES("[\"\\\\\"\"]") },
+    { "7 a picture escaped", false, BYTES("\"\\\xF0\x9F\x8C\x80\"") },
+    { "7 an escape, cut", false, BYTES("[\"\\") },
+    { "7 \\u, cut", false, BYTES("\"\\u\"") },
+    { "7 \\u and a digit, cut", false, BYTES("\"\\u0\"") },
+    { "7 \\u and two digits, cut", false, BYTES("\"\\u00\"") },
+    { "7 \\u and three digits, cut", false, BYTES("\"\\u00A\"") },
+    { "7 a quote escaped behind a surrogate", false, BYTES("\"\\uD800\\\"") },
+    { "7 a second surrogate, cut", false, BYTES("\"\\uD834\\u12x\"") },
+    { "7 \\u and another escape", false, BYTES("\"\\u\\n000\"") },
+};
+
 static void check_json(const char *rule, const char *text, size_t len, const char *want)
 {
     uint8_t *copy = heap_copy(text, len);
@@ -238,6 +441,70 @@ static void check_json_prefixes(const struct json_row *row)
     }
 }
 
+/* right: a member of any message may have this value; otherwise no message is
+ * right that has it, and what is wrong is not found before it. */
+static void check_value(const char *rule, bool right, const void *value, size_t len)
+{
+    static const char *const around[][2] = {
+        { "{\"x\":", ",\"recipient_id\":2,\"message\":\"a\"}" },
+        { "{\"recipient_id\":2,\"message\":\"a\",\"x\":", "}" },
+    };
+    struct json_message m;
+
+    for (size_t i = 0; i < COUNT(around); i++) {
+        size_t before = strlen(around[i][0]), after = strlen(around[i][1]);
+        uint8_t *copy = heap_copy("", 0);
+        copy = realloc(copy, before + len + after);
+        memcpy(copy, around[i][0], before);
+        memcpy(copy + before, value, len);
+        memcpy(copy + before + len, around[i][1], after);
+        if (json_read(copy, before + len + after, &m))
+            check(right && m.recipient_id == 2 && m.len == 3
+                  && memcmp(copy + m.at, "\"a\"", 3) == 0, "%s: %.*s: taken", rule,
+                  (int)(before + len + after), (char *)copy);
+        else
+            check(!right && m.byte > before, "%s: %.*s: refused at byte %zu", rule,
+                  (int)(before + len + after), (char *)copy, m.byte);
+        free(copy);
+    }
+}
+
+/* Whether the value is right or not, it is no message. */
+static void check_alone(const struct value_row *row)
+{
+    uint8_t *copy = heap_copy(row->text, row->len);
+    struct json_message m;
+
+    check(!json_read(copy, row->len, &m), "%s: %s: taken alone", row->rule, row->text);
+    free(copy);
+}
+
+/* Section 7: every ASCII character and a byte beyond, at every place that the
+ * steps of eight and sixteen meet; as an escape; and as each digit of \\u. */
+static void check_characters(void)
+{
+    char text[50];
+
+    for (int c = 0; c <= 0x80; c++) {
+        char byte = (char)(c == 0x80 ? 0xE9 : c);
+        for (size_t len = 1; len < 40; len++)
+            for (size_t at = 1; at <= len; at++) {
+                memset(text, 'z', sizeof text);
+                text[0] = text[len + 1] = '"';
+                text[at] = byte;
+                check_value("7 a character", c >= ' ' && c != '"' && c != '\\', text, len + 2);
+            }
+        sprintf(text, "\"\\%c\"", byte);
+        check_value("7 an escape", c != 0 && strchr("\"\\/bfnrt", byte) != NULL, text, 4);
+        for (size_t digit = 0; digit < 4; digit++) {
+            memcpy(text, "\"\\u0000\"", 8);
+            text[3 + digit] = byte;
+            check_value("7 a hex digit", c != 0 && strchr("0123456789abcdefABCDEF", byte) != NULL,
+                        text, 8);
+        }
+    }
+}
+
 static void check_nesting(int depth, const char *want)
 {
     char text[1000] = "{\"a\":";
@@ -260,6 +527,11 @@ static void test_json(void)
         if (strncmp(json_rows[i].want, "byte", 4) != 0)
             check_json_prefixes(&json_rows[i]);
     }
+    for (size_t i = 0; i < COUNT(value_rows); i++) {
+        check_value(value_rows[i].rule, value_rows[i].right, value_rows[i].text, value_rows[i].len);
+        check_alone(&value_rows[i]);
+    }
+    check_characters();
     check_nesting(JSON_DEPTH, "1 \"m\"");
     check_nesting(JSON_DEPTH + 1, "byte 193: nested too deeply");
     for (int64_t id = 0; id >= 0; id = id > INT64_MAX / 10 ? -1 : id * 10 + 9) {
