@@ -567,3 +567,25 @@ END
         stop_chat
     done
 }
+
+@test "users whose ids share a bucket of the table are told apart, whoever leaves first" {
+    start_chat -q
+    { echo "A join"
+      for ((id = 2; id <= 4096; id++)); do printf 'X join\nX reset\n'; done
+      cat <<'END'
+B join
+B expect id 4097
+A text {"recipient_id":4097,"message":"to B"}
+B expect text {"sender_id":1,"message":"to B"}
+B text {"recipient_id":1,"message":"to A"}
+A expect text {"sender_id":4097,"message":"to A"}
+A close
+C join Sec-WebSocket-Protocol: notices
+C expect notice you are user 4098
+C text {"recipient_id":1,"message":"gone"}
+C expect notice user 1 is not connected
+C text {"recipient_id":4097,"message":"still here"}
+B expect text {"sender_id":4098,"message":"still here"}
+END
+    } | play
+}

@@ -86,6 +86,53 @@ END
     } | play
 }
 
+@test "seventy who connect at once all get in" {
+    start_chat
+    # While the server stands still the kernel collects them.
+    { echo "signal STOP"
+      printf 'U%d connect\n' {1..70}
+      echo "signal CONT"
+      printf 'U%d upgrade\nU%d expect welcome\n' {1..70}{,}
+    } | play
+}
+
+@test "who was sent Close and stays connected makes room for another" {
+    start_chat tiny
+    play <<'END'
+A join
+B join
+C join
+D join
+D frame op=close code=1000
+D expect close 1000
+E join
+D expect end
+E expect id 5
+E quiet
+A quiet
+END
+    run ! logged "made room"
+}
+
+@test "who has not yet taken its Close makes no room" {
+    start_chat tiny
+    play <<'END'
+R rcvbuf 4096
+R join
+F join
+A join
+B join
+F say R 60000 20
+log user 2 waits for room at user 1
+R frame op=3
+log user 1 left: we sent Close 1002
+E connect
+E expect http 503
+A quiet
+B quiet
+END
+}
+
 # ---- Descriptors
 
 @test "where descriptors are short the table is shorter, and one line says so" {
@@ -215,6 +262,38 @@ END
         await_end
         logged "user 1 left: the server is stopping"
     done
+}
+
+@test "forty users who get a message in one turn all get a good-bye in one turn as well" {
+    start_chat
+    { printf 'U%d join\n' {1..40}
+      echo "signal STOP"
+      printf 'U%d say U%d 100\n' {1..40}{,}
+      echo "signal CONT"
+      printf 'U%d expect said U%d 100\n' {1..40}{,}
+      echo "signal TERM"
+      printf 'U%d expect close 1001\n' {1..40}
+    } | play
+    await_end
+}
+
+@test "router: who waits at the door of a stopping server is not let in" {
+    start_chat -a router
+    play <<'END'
+R rcvbuf 4096
+R join
+F join
+F say R 60000 20
+log the router waits for room at user 1
+N upgrade
+A connect
+A send "GET / HTTP/1.1\r\n\r\n"
+A expect http 400
+signal TERM
+N expect eof
+END
+    await_end
+    run ! logged "user 3"
 }
 
 @test "a stopping server accepts nobody, and nothing more is delivered" {

@@ -73,6 +73,39 @@ END
     done
 }
 
+# several ADDRESS...: a program `chat` for which several.test has these addresses
+several() {
+    unshare -rm true 2>/dev/null || skip "a file system of one's own is not to be had here"
+    printf '%s several.test\n' "$@" >"$BATS_TEST_TMPDIR/hosts"
+    cat >"$BATS_TEST_TMPDIR/chat" <<END
+#!/bin/sh
+exec unshare -rm sh -c 'mount --bind "$BATS_TEST_TMPDIR/hosts" /etc/hosts && exec "$ROOT/chat" "\$@"' chat "\$@"
+END
+    chmod +x "$BATS_TEST_TMPDIR/chat"
+    ROOT=$BATS_TEST_TMPDIR
+}
+
+@test "a name with several addresses is listened on at each that is here, and once where it is twice" {
+    several 127.0.0.2 127.0.0.3 127.0.0.2 192.0.2.1
+    start_chat -l several.test
+    play <<'END'
+A connect 127.0.0.2
+A join
+B connect 127.0.0.3
+B join
+A text {"recipient_id":2,"message":"hi"}
+B expect text {"sender_id":1,"message":"hi"}
+C refused 127.0.0.1
+END
+}
+
+@test "a name one of whose addresses is in use is not half listened on" {
+    start_chat -l 127.0.0.3
+    several 127.0.0.2 127.0.0.3
+    run -1 "$ROOT/chat" -l several.test -p "$PORT"
+    [ "$output" = "chat: cannot listen on 127.0.0.3:$PORT: address already in use; try -p $((PORT + 1))" ]
+}
+
 @test "-l listens there, and says so" {
     start_chat -l 127.0.0.2
     play <<'END'
@@ -132,6 +165,18 @@ END
     [ ! -s "$CHAT_LOG" ]
 }
 
+@test "-q is silent about whoever leaves, too" {
+    start_chat -q
+    play <<'END'
+A join
+A frame op=close code=1000 "bye"
+A expect close 1000
+A expect eof
+END
+    stop_chat
+    [ ! -s "$CHAT_LOG" ]
+}
+
 @test "the log tells who joined from where, who wrote to whom, and who left and why" {
     start_chat
     play <<'END'
@@ -183,4 +228,27 @@ A expect text {"sender_id":1,"message":"x$long"}
 END
     grep -qxF "user 1 -> user 1: \"$shown... (202 bytes)" "$CHAT_LOG"
     grep -qxF "user 1 -> user 1: \"x$shown... (203 bytes)" "$CHAT_LOG"
+}
+
+@test "bytes that are no characters are cut in the log as well, even if there is no place to cut at" {
+    start_chat
+    play <<'END'
+A join
+A frame op=binary "ab\xC2"
+A expect notice byte 3: not UTF-8
+A frame op=binary repeat=200 "\x80"
+A expect notice byte 1: not UTF-8
+END
+    grep -qaxF $'user 1: bad message: ab\xc2' "$CHAT_LOG"
+    grep -qxF 'user 1: bad message: ... (200 bytes)' "$CHAT_LOG"
+}
+
+@test "a line that is too long for the log is cut, and still a line" {
+    start_chat
+    play <<'END'
+A join
+A frame op=text repeat=200 "\x01"
+A expect notice byte 1
+END
+    grep -qaxF "user 1: bad message: $(printf '\\x01%.0s' {1..120})... (200 " "$CHAT_LOG"
 }

@@ -66,6 +66,12 @@ END
     try 403 '[evil.example]:8080' 'http://[evil.example]:8080'
 }
 
+@test "an origin longer than any is refused" {
+    start_chat -o http://chat.example
+    try 403 localhost "http://chat.example.$(printf 'x%.0s' {1..500})"
+    try 101 localhost http://chat.example
+}
+
 @test "a refusal names the origin and the option that lets it in, and uses up no id" {
     start_chat
     play <<'END'
