@@ -202,6 +202,7 @@ static const struct json_row {
     { "7 eight at a time: a quote in each place", BYTES("{\"1\":\"\",\"2\":\"a\",\"3\":\"ab\",\"4\":\"abc\",\"5\":\"abcd\",\"6\":\"abcde\",\"7\":\"abcdef\",\"8\":\"abcdefg\",\"9\":\"abcdefgh\",\"recipient_id\":2,\"message\":\"abcdefghi\"}"), "2 \"abcdefghi\"" },
     { "8.3 keys are equal unescaped", BYTES("{\"recipient\\u005Fid\":2,\"m\\u0065ss\\u0061ge\":\"a\"}"), "2 \"a\"" },
     { "8.3 a key with a NUL is another", BYTES("{\"recipient_id\\u0000\":1,\"recipient_id\":2,\"message\":\"a\"}"), "2 \"a\"" },
+    { "8.3 a key with another escape is another", BYTES("{\"message\\n\":1,\"\\\"recipient_id\":1,\"mess\\/age\":1,\"recipient_id\":2,\"message\":\"a\"}"), "2 \"a\"" },
     { "8.3 a longer key is another", BYTES("{\"recipient_id2\":1,\"recipient_id\":2,\"messag\":\"b\",\"message\":\"a\"}"), "2 \"a\"" },
     { "8.3 letter case counts", BYTES("{\"Recipient_id\":2,\"message\":\"a\"}"), "byte 32: recipient_id is missing" },
 };
@@ -574,6 +575,14 @@ static const struct request_row {
     { "RFC 9110 15.5.22 a plain GET", BYTES(GET HOST END), 426, "" },
     { "a plain HEAD", BYTES("HEAD / HTTP/1.1\r\n" HOST END), 426, "" },
     { "curl --http2", BYTES(GET HOST "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n" END), 426, "" },
+    { "ours: who sends a key asks for an upgrade", BYTES(GET HOST KEY END), 400, "no \"Upgrade" },
+    { "ours: and who sends a version", BYTES(GET HOST VERSION END), 400, "no \"Upgrade" },
+    { "ours: HEAD asks for none", BYTES("HEAD / HTTP/1.1\r\n" HOST UPGRADE KEY VERSION END), 426, "" },
+    { "RFC 9110 5.3 the same in several lines", BYTES(GET HOST UPGRADE UPGRADE KEY VERSION END), 101, "" },
+    { "RFC 9110 2.5 the highest minor version", BYTES("GET / HTTP/1.9\r\n" HOST END), 426, "" },
+    { "RFC 9110 5.6.2 all characters of a name", BYTES(GET HOST "!#$%&'*+-.^_`|~09azAZ: x\r\n" END), 426, "" },
+    { "RFC 9112 3.2 all characters of a Host", BYTES(GET "Host: [09azAZ-._~:]%!$&'()*+;=\r\n" END), 426, "" },
+    { "RFC 9112 3.2 an empty Host", BYTES(GET "Host:\r\n" END), 426, "" },
     { "4.2.1 item 3", BYTES(GET HOST "Connection: Upgrade\r\n" KEY VERSION END), 400, "no \"Upgrade" },
     { "4.2.1 item 3", BYTES(GET HOST "Upgrade: websockets\r\nConnection: Upgrade\r\n" KEY VERSION END), 400, "no \"Upgrade" },
     { "4.2.1 item 4", BYTES(GET HOST "Upgrade: websocket\r\nConnection: close\r\n" KEY VERSION END), 400, "no \"Connection" },
@@ -590,10 +599,13 @@ static const struct request_row {
     { "4.2.1 item 2 no Host", BYTES(GET UPGRADE KEY VERSION END), 400, "no Host" },
     { "RFC 9112 3.2 two Hosts", BYTES(GET HOST HOST UPGRADE KEY VERSION END), 400, "several Host" },
     { "RFC 9112 3.2 a Host that is none", BYTES(GET "Host: a b\r\n" END), 400, "not a host" },
+    { "RFC 9112 3.2 the name of Host is whole", BYTES(GET "Hos: x\r\nHostt: x\r\n" END), 400, "no Host" },
     { "RFC 9112 3.2 a Host with a path", BYTES(GET "Host: a/b\r\n" END), 400, "not a host" },
     { "RFC 6454 7.3 two Origins", BYTES(GET HOST "Origin: http://a\r\nOrigin: http://b\r\n" END), 400, "several Origin" },
     { "ours: a body", BYTES(GET HOST "Content-Length: 5\r\n" END), 400, "body" },
     { "ours: a body", BYTES(GET HOST "Transfer-Encoding: chunked\r\n" END), 400, "body" },
+    { "ours: a body of no bytes, and one", BYTES(GET HOST "Content-Length: 5\r\nContent-Length: 0\r\n" END), 400, "body" },
+    { "4.2.1 item 1 no minor version", BYTES("GET / HTTP/1.x\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "4.2.1 item 1 HTTP/1.0", BYTES("GET / HTTP/1.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "4.2.1 item 1 HTTP/2", BYTES("GET / HTTP/2.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "RFC 9112 2.3 letter case", BYTES("GET / http/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
@@ -610,6 +622,8 @@ static const struct request_row {
     { "RFC 9112 5.2 folded", BYTES(GET HOST "X: a\r\n b\r\n" END), 400, "folded" },
     { "RFC 9112 5.2 folded at once", BYTES(GET " Host: a\r\n" END), 400, "folded" },
     { "RFC 9110 5.5 a NUL", BYTES(GET "Host: a\0b\r\n" END), 400, "control character" },
+    { "RFC 9110 5.5 DEL", BYTES(GET "Host: a\x7F" "b\r\n" END), 400, "control character" },
+    { "RFC 9110 5.5 a character below the space", BYTES(GET "Host: a\x1F" "b\r\n" END), 400, "control character" },
     { "RFC 9112 2.2 LF alone", BYTES("GET / HTTP/1.1\nHost: x\n\n"), 400, "use nc -C" },
     { "RFC 9112 2.2 CR alone", BYTES("GET / HTTP/1.1\rHost: x\r\r"), 400, "CR without" },
     { "TLS on a plain port", BYTES("\x16\x03\x01\x02"), 400, "control character" },
@@ -662,6 +676,8 @@ static void check_offers(const char *header, bool offers)
     struct ws_request r;
 
     sprintf(text, "%s%s%s", GET HOST UPGRADE KEY VERSION, header, END);
+    ws_parse_request((uint8_t *)text, strlen(text), NULL, &r);
+    check(r.status == 101 && !r.offers, "%s offers what nobody asked for", header);
     ws_parse_request((uint8_t *)text, strlen(text), "notices", &r);
     check(r.status == 101 && r.offers == offers, "%s offers notices: got %d", header, r.offers);
 }
@@ -681,6 +697,7 @@ static void test_request(void)
     check_offers("Sec-WebSocket-Protocol: soap\r\nSec-WebSocket-Protocol: notices\r\n", true);
     check_offers("Sec-WebSocket-Protocol: notices2, Notices\r\n", false);
     check_offers("", false);
+    check_offers("Sec-WebSocket-Protocol: notices\r\nSec-WebSocket-Protocol: soap\r\n", true);
     ws_parse_request((const uint8_t *)views, sizeof views - 1, NULL, &r);
     check(r.size == sizeof views - 1 - strlen("frames")
           && r.host.len == 3 && memcmp(views + r.host.at, "a:1", 3) == 0
@@ -987,6 +1004,14 @@ static void check_again(void)
     check(ws_next(&d, buf, len, &e) == WS_TEXT && buf[e.at] == 'b', "ws_keep lost the next one");
     check(ws_next(&d, buf, len, &e) == WS_MORE, "there is no third message");
     free(buf);
+    buf = heap_copy(two, sizeof two - 1);
+    ws_start(&d, 0, LIMIT);
+    check(ws_next(&d, buf, sizeof two - 1, &e) == WS_TEXT, "there is a message");
+    len = ws_keep(&d, buf, buf, sizeof two - 1);
+    check(len == 7, "ws_keep: %zu bytes kept behind a message that was read, want 7", len);
+    check(ws_next(&d, buf, len, &e) == WS_TEXT && buf[e.at] == 'b' && e.len == 1,
+          "ws_keep lost the message behind one that was read");
+    free(buf);
 }
 
 static void test_frames(void)
@@ -1021,6 +1046,10 @@ static void check_response(const char *rule, int status, const char *headers, bo
 
 static void test_write(void)
 {
+    static const char *const lines[] = {
+        "400 Bad Request", "403 Forbidden", "408 Request Timeout",
+        "431 Request Header Fields Too Large", "503 Service Unavailable",
+    };
     uint8_t out[WS_CONTROL_FRAME];
     char reason[200];
     size_t len;
@@ -1044,6 +1073,12 @@ static void test_write(void)
     check_response("RFC 9110 15.5.22", 426, "", false, "HTTP/1.1 426 Upgrade Required\r\n"
                    "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n");
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        char want[200];
+        sprintf(want, "HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: text/plain; "
+                "charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n", lines[i]);
+        check_response("RFC 9110 15, 6585 5", atoi(lines[i]), "", false, want);
+    }
     check_response("RFC 9110 9.3.2 HEAD", 405, "", true, "HTTP/1.1 405 Method Not Allowed\r\n"
                    "Allow: GET, HEAD\r\nConnection: close\r\n"
                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\n");

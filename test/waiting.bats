@@ -30,11 +30,11 @@ is_heard() {
     } | play
 }
 
-# A sanitizer has an allocator and a memory of its own.
-skip_if_sanitized() {
+# What a sanitizer or gcov puts in has an allocator and a memory of its own.
+skip_if_instrumented() {
     command -v nm >/dev/null || skip "there is no nm"
-    if nm "$ROOT/chat" | grep -qE '__(asan|msan|tsan|ubsan)_'; then
-        skip "a sanitizer needs memory"
+    if nm "$ROOT/chat" | grep -qE '__(asan|msan|tsan|ubsan|gcov)_'; then
+        skip "what the compiler put in needs memory"
     fi
 }
 
@@ -49,7 +49,7 @@ POSIX='_exit accept bind clock_gettime close exit fcntl fflush fprintf freeaddri
 POSIX+=' bcmp fputc fputs fwrite memchr putchar puts stpcpy strcpy'
 
 @test "the program calls POSIX functions only, and none that sets memory aside" {
-    skip_if_sanitized
+    skip_if_instrumented
     local name names others=
     names=$(nm -u "$ROOT/chat" 2>&1 | sed 's/.* //; s/[@$].*//')
     [[ $names == *poll* ]] || skip "nm lists no functions: linked statically, or stripped"
@@ -64,7 +64,7 @@ POSIX+=' bcmp fputc fputs fwrite memchr putchar puts stpcpy strcpy'
 }
 
 @test "300 idle users take less than 1 KiB of memory each" {
-    skip_if_sanitized
+    skip_if_instrumented
     start_chat
     play <<END
 $(printf 'A%d join\nA%d say A%d 20\nA%d expect said A%d 20\n' {1..20}{,,,,})
