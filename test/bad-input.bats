@@ -370,6 +370,17 @@ END
     } | play
 }
 
+@test "of a Host that no host has, as much as a name may have is shown" {
+    start_chat
+    play <<END
+A connect
+A send "GET / HTTP/1.1\r\nHost: $(printf 'x%.0s' {1..300})\r\n\r\n"
+A expect http 426
+A expect body   websocat ws://$(printf 'x%.0s' {1..256})
+A expect no body $(printf 'x%.0s' {1..257})
+END
+}
+
 @test "HEAD gets the header of the answer to GET, and no body" {
     local get head
     start_chat

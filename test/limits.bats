@@ -68,6 +68,20 @@ B expect text {"sender_id":1,"message":"we are in"}
 END
 }
 
+@test "half-open connections make room without a word, where there is no log" {
+    start_chat tiny -q
+    play <<'END'
+H1 connect
+H2 connect
+H3 connect
+H4 connect
+A join
+H1 expect end
+END
+    stop_chat
+    [ ! -s "$CHAT_LOG" ]
+}
+
 @test "users are never made to leave for others" {
     start_chat tiny
     { for i in {1..4}; do echo "U$i join"; done
@@ -151,6 +165,18 @@ END
     } | play
 }
 
+@test "where descriptors may be had for the asking the table is whole" {
+    [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] || skip "the hard limit is low"
+    ulimit -Sn 80
+    start_chat hurried
+    [ ! -s "$CHAT_LOG" ]
+    # peer has descriptors of its own to spare
+    ulimit -Sn 1000
+    { printf 'U%d join\n' {1..100}
+      echo "U100 quiet"
+    } | play
+}
+
 @test "too few descriptors for anybody is one clear line, and status 1" {
     run -1 bash -c "ulimit -n 20; '$ROOT/chat' -p 0"
     [[ ${#lines[@]} -eq 1 && $output == "chat: a limit of 20 descriptors is too low"* ]]
@@ -224,12 +250,20 @@ END
     faulty write:error=EAGAIN:when=2+2
 }
 
+@test "reads and writes for which there is no memory just now lose nothing" {
+    faulty read:error=ENOBUFS:when=3+2
+    stop_chat
+    faulty write:error=ENOBUFS:when=2+2
+}
+
 @test "a poll that is interrupted is begun again" {
     faulty poll:error=EINTR:when=2+3
 }
 
 @test "an accept that fails is tried again, whatever the reason" {
     faulty accept:error=ECONNABORTED:when=1+2
+    stop_chat
+    faulty accept:error=EINTR:when=1+2
     stop_chat
     faulty accept:error=EMFILE:when=1+2
     stop_chat

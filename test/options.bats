@@ -17,6 +17,7 @@ wrong() {
 @test "what is no option, or lacks its value, is refused with the usage and status 2" {
     wrong "-a takes directory or router: tree" -a tree
     wrong "-p takes a port, 0 to 65535: http" -p http
+    wrong "-p takes a port, 0 to 65535: 80a" -p 80a
     wrong "-p takes a port, 0 to 65535: 65536" -p 65536
     wrong "-p takes a port, 0 to 65535: -1" -p -1
     wrong "-p takes a port, 0 to 65535: " -p ''
@@ -104,6 +105,22 @@ END
     several 127.0.0.2 127.0.0.3
     run -1 "$ROOT/chat" -l several.test -p "$PORT"
     [ "$output" = "chat: cannot listen on 127.0.0.3:$PORT: address already in use; try -p $((PORT + 1))" ]
+}
+
+@test "a name with more than eight addresses is listened on at eight" {
+    local refused=0
+    several 127.0.0.{2..10}
+    start_chat -l several.test
+    for address in 127.0.0.{2..10}; do
+        (exec 4<>"/dev/tcp/$address/$PORT") 2>/dev/null || refused=$((refused + 1))
+    done
+    [ "$refused" -eq 1 ]
+}
+
+@test "a name whose addresses are in each other's way is given up, even with -p 0" {
+    several 127.0.0.2 0.0.0.0
+    run -1 "$ROOT/chat" -l several.test -p 0
+    [[ ${#lines[@]} -eq 1 && $output == "chat: cannot listen on "*": Address"*" in use" ]]
 }
 
 @test "-l listens there, and says so" {
