@@ -404,6 +404,7 @@ static void log_gone(const struct client *c, const char *why, size_t from)
 
 static void park(int who, int at, size_t needs)
 {
+    assert(at >= SLOTS || needs <= OUTBOX_SIZE);        /* or it would wait for ever */
     waiters[who] = (struct waiter){ at, NONE, needs, false };
     if (places[at].first == NONE) {
         places[at].first = who;
