@@ -1107,7 +1107,7 @@ static void expire(struct client *c)
         else if (now >= stall_deadline(c))
             sprintf(why, "did not read for %g s", STALL_MS / 1e3);
         else
-            sprintf(why, "silent for %g s", (double)(now - c->life) / 1e6);
+            sprintf(why, "silent for %g s", 2 * (double)keep / 1e6);
         drop(c, why);
     }
 }

@@ -187,7 +187,7 @@ Ponger frame op=pong
 Ponger text {"recipient_id":2,"message":"still there?"}
 Listener expect text {"sender_id":4,"message":"still there?"}
 Silent expect eof
-log user 1 left: silent
+log user 1 left: silent for 2 s
 Listener answers
 Listener frame op=pong
 Ponger text {"recipient_id":2,"message":"and now?"}
