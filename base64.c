@@ -19,17 +19,17 @@ static int bits_of(char c)
 
 size_t base64_encode(const uint8_t *data, size_t len, char *out)
 {
-    size_t n = 0;
+    size_t size = (len + 2) / 3 * 4;
     for (size_t i = 0; i < len; i += 3) {
         size_t have = len - i < 3 ? len - i : 3;
         uint32_t group = 0;
         for (size_t k = 0; k < 3; k++)
             group = group << 8 | (k < have ? data[i + k] : 0u);
         for (size_t k = 0; k < 4; k++)
-            out[n++] = k <= have ? alphabet[group >> (18 - 6 * k) & 63] : '=';
+            out[i / 3 * 4 + k] = k <= have ? alphabet[group >> (18 - 6 * k) & 63] : '=';
     }
-    out[n] = '\0';
-    return n;
+    out[size] = '\0';
+    return size;
 }
 
 /* Padding stands only at the end of the last group: xx== or xxx=. */
@@ -50,7 +50,7 @@ bool base64_decode(const char *text, size_t len, uint8_t *out, size_t cap, size_
 
     if (len % 4 != 0)
         return false;
-    for (size_t i = 0; i < len - pad; i++) {
+    for (size_t i = 0; i + pad < len; i++) {
         int bits = bits_of(text[i]);
         if (bits < 0)
             return false;

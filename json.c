@@ -63,10 +63,12 @@ static void skip_plain(struct scan *s)
     const uint8_t *text = s->text;
     size_t len = s->len, i = s->at;
 
-    while (len - i >= 16 && (special(text, i) | special(text, i + 8)) == 0)
-        i += 16;
-    if (len - i >= 8 && special(text, i) == 0)
-        i += 8;
+    for (; i < len; i += 16)
+        if (i + 16 > len || (special(text, i) | special(text, i + 8)) != 0)
+            break;
+    for (; i < len; i += 8)
+        if (i + 8 > len || special(text, i) != 0)
+            break;
     while (i < len && text[i] >= ' ' && text[i] != '"' && text[i] != '\\')
         i++;
     s->at = i;
@@ -217,7 +219,7 @@ static bool in_object(const struct nest *n)
 
 static bool close_level(struct scan *s, struct nest *n)
 {
-    if (skip_space(s) != (in_object(n) ? '}' : ']'))
+    if (n->depth == 0 || skip_space(s) != (in_object(n) ? '}' : ']'))
         return false;
     n->objects >>= 1;
     n->depth--;
@@ -244,7 +246,7 @@ static bool value(struct scan *s)
         if (opened ? !open_level(s, &n) : !scalar(s))
             return false;
         if (!opened || close_level(s, &n)) {        /* a value ends here */
-            while (n.depth > 0 && close_level(s, &n))
+            while (close_level(s, &n))
                 ;
             if (n.depth == 0)
                 return true;
@@ -283,6 +285,11 @@ struct token {
     size_t from, to;            /* text[from .. to); to is 0: not there */
 };
 
+static bool stands_at(const struct scan *s, size_t i, const char *name, size_t len)
+{
+    return len <= s->len && i <= s->len - len && memcmp(s->text + i, name, len) == 0;
+}
+
 static bool unescapes_to(const struct scan *s, struct token k, const char *name)
 {
     size_t i = k.from + 1;      /* the quotes aside */
@@ -295,7 +302,7 @@ static bool unescapes_to(const struct scan *s, struct token k, const char *name)
 /* Nearly always nothing is escaped, and the bytes are the name's. */
 static bool key_is(const struct scan *s, struct token k, const char *name, size_t len)
 {
-    return (k.to - k.from == len + 2 && memcmp(s->text + k.from + 1, name, len) == 0)
+    return (k.to - k.from == len + 2 && stands_at(s, k.from + 1, name, len))
         || unescapes_to(s, k, name);
 }
 
@@ -335,27 +342,22 @@ static bool object(struct scan *s, struct token *id, struct token *message)
     }
 }
 
-/* A number without fraction and exponent.  It is counted down from 0, since
- * there is one more number below 0 than above. */
+/* A number without fraction and exponent; there is one more below 0 than above. */
 static bool integer(struct scan *s, struct token t, int64_t *out)
 {
-    bool negative = byte_at(s, t.from) == '-';
-    int64_t n = 0;
-    for (s->at = t.from + negative; s->at < t.to; s->at++)
-        if (!is_digit(byte_at(s, s->at))) {
-            s->at = t.from;
-            return fail(s, "recipient_id must be an integer");
-        }
+    bool negative = byte_at(s, t.from) == '-', fits = true;
+    uint64_t n = 0, most = (uint64_t)INT64_MAX + negative;
     s->at = t.from;
     for (size_t i = t.from + negative; i < t.to; i++) {
-        int digit = byte_at(s, i) - '0';
-        if (n < (INT64_MIN + digit) / 10)
-            return fail(s, "recipient_id must fit in 64 bits");
-        n = n * 10 - digit;
+        uint64_t digit = (uint64_t)byte_at(s, i) - '0';
+        if (digit > 9)
+            return fail(s, "recipient_id must be an integer");
+        fits = fits && n <= (most - digit) / 10;
+        n = n * 10 + digit;
     }
-    if (!negative && n == INT64_MIN)
+    if (!fits)
         return fail(s, "recipient_id must fit in 64 bits");
-    *out = negative ? n : -n;
+    *out = (int64_t)(negative ? 0 - n : n);
     return true;
 }
 

@@ -70,8 +70,8 @@ static void hash_tail(uint32_t h[5], const uint8_t *data, size_t len)
     size_t size = rest + 1 + 8 <= BLOCK ? BLOCK : 2 * BLOCK;
     uint64_t bits = (uint64_t)len * 8;
 
-    for (size_t i = 0; i < rest; i++)
-        tail[i] = data[len - rest + i];
+    for (size_t at = len - rest; at < len; at++)
+        tail[at % BLOCK] = data[at];
     tail[rest] = 0x80;
     for (size_t i = 0; i < 8; i++)
         tail[size - 1 - i] = (uint8_t)(bits >> (8 * i) & 0xFF);
