@@ -19,6 +19,18 @@
 
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
+/* A request's head, whose bytes are read by byte_at alone, which knows the end:
+ * there it sees -1, which no rule allows. */
+struct head {
+    const uint8_t *buf;
+    size_t size;
+};
+
+static int byte_at(const struct head *h, size_t i)
+{
+    return i < h->size ? h->buf[i] : -1;
+}
+
 /* What was seen in the header lines, until it is judged. */
 struct fields {
     unsigned hosts, origins, keys, versions;    /* lines of that name */
@@ -67,40 +79,45 @@ static bool is_space(int c)
     return c == ' ' || c == '\t';
 }
 
-/* Is this part of the buffer the word, letter case aside? */
-static bool is_word(const uint8_t *buf, struct ws_view v, const char *word)
+/* Is this part of the head the word, letter case aside? */
+static bool is_word(const struct head *h, struct ws_view v, const char *word)
 {
-    size_t i = 0;
-    while (i < v.len && word[i] != '\0' && lower(buf[v.at + i]) == lower(word[i]))
-        i++;
-    return i == v.len && word[i] == '\0';
+    size_t i;
+    for (i = 0; word[i] != '\0'; i++)
+        if (lower(byte_at(h, v.at + i)) != lower(word[i]))
+            return false;
+    return i == v.len;
 }
 
-static bool is_exactly(const uint8_t *buf, struct ws_view v, const char *word)
+static bool is_exactly(const struct head *h, struct ws_view v, const char *word)
 {
-    return v.len == strlen(word) && memcmp(buf + v.at, word, v.len) == 0;
+    size_t i;
+    for (i = 0; word[i] != '\0'; i++)
+        if (byte_at(h, v.at + i) != word[i])
+            return false;
+    return i == v.len;
 }
 
-static struct ws_view trim(const uint8_t *buf, size_t from, size_t to)
+static struct ws_view trim(const struct head *h, size_t from, size_t to)
 {
-    while (from < to && is_space(buf[from]))
+    while (from < to && is_space(byte_at(h, from)))
         from++;
-    while (to > from && is_space(buf[to - 1]))
+    while (to > from && is_space(byte_at(h, to - 1)))
         to--;
     return (struct ws_view){ from, to - from };
 }
 
 /* Is the word one of the comma-separated elements?  Firefox sends "keep-alive,
  * Upgrade"; RFC 9110 section 5.6.1 has the grammar. */
-static bool lists(const uint8_t *buf, struct ws_view list, const char *word,
-                  bool is(const uint8_t *, struct ws_view, const char *))
+static bool lists(const struct head *h, struct ws_view list, const char *word,
+                  bool is(const struct head *, struct ws_view, const char *))
 {
     size_t end = list.at + list.len;
     size_t from = list.at;
     for (size_t i = from; i <= end; i++) {
-        if (i < end && buf[i] != ',')
+        if (i < end && byte_at(h, i) != ',')
             continue;
-        if (is(buf, trim(buf, from, i), word))
+        if (is(h, trim(h, from, i), word))
             return true;
         from = i + 1;
     }
@@ -132,100 +149,102 @@ static bool find_end(const uint8_t *buf, size_t len, struct ws_request *r)
 }
 
 /* The index of the first c, or `to`. */
-static size_t find(const uint8_t *buf, size_t from, size_t to, int c)
+static size_t find(const struct head *h, size_t from, size_t to, int c)
 {
-    while (from < to && buf[from] != c)
+    while (from < to && byte_at(h, from) != c)
         from++;
     return from;
 }
 
 /* RFC 9112 section 3: method SP target SP version.
  * 4.2.1: "HTTP/1.1 or higher"; RFC 9110 section 2.5 has what is higher. */
-static void parse_request_line(const uint8_t *buf, size_t from, size_t to,
+static void parse_request_line(const struct head *h, size_t from, size_t to,
                                struct ws_request *r)
 {
-    size_t target = find(buf, from, to, ' ') + 1;
-    size_t version = target < to ? find(buf, target, to, ' ') + 1 : to;
+    size_t target = find(h, from, to, ' ') + 1;
+    size_t version = target < to ? find(h, target, to, ' ') + 1 : to;
     struct ws_view method = { from, target - 1 - from };
 
-    r->head = is_exactly(buf, method, "HEAD");
+    r->head = is_exactly(h, method, "HEAD");
     if (method.len == 0 || version >= to || version == target + 1)
         refuse_value(r, 400, "a request starts with: GET / HTTP/1.1",
                      (struct ws_view){ from, to - from });
-    else if (to - version != 8 || memcmp(buf + version, "HTTP/1.", 7) != 0
-             || buf[to - 1] < '1' || buf[to - 1] > '9')
+    else if (to - version != 8 || !is_exactly(h, (struct ws_view){ version, 7 }, "HTTP/1.")
+             || byte_at(h, to - 1) < '1' || byte_at(h, to - 1) > '9')
         refuse_value(r, 400, "HTTP/1.1 wanted (nginx: proxy_http_version 1.1)",
                      (struct ws_view){ version, to - version });
-    else if (!r->head && !is_exactly(buf, method, "GET"))
+    else if (!r->head && !is_exactly(h, method, "GET"))
         refuse_value(r, 405, "only GET and HEAD are answered", method);
 }
 
-static void note_field(const uint8_t *buf, struct ws_view name, struct ws_view value,
+static void note_field(const struct head *h, struct ws_view name, struct ws_view value,
                        const char *subprotocol, struct ws_request *r, struct fields *f)
 {
-    if (is_word(buf, name, "Host")) {
+    if (is_word(h, name, "Host")) {
         f->hosts++;
         r->host = value;
-    } else if (is_word(buf, name, "Origin")) {
+    } else if (is_word(h, name, "Origin")) {
         f->origins++;
         r->origin = value;
-    } else if (is_word(buf, name, "Upgrade")) {
-        f->upgrade = f->upgrade || lists(buf, value, "websocket", is_word);
-    } else if (is_word(buf, name, "Connection")) {
-        f->connection = f->connection || lists(buf, value, "upgrade", is_word);
-    } else if (is_word(buf, name, "Sec-WebSocket-Key")) {
+    } else if (is_word(h, name, "Upgrade")) {
+        f->upgrade = f->upgrade || lists(h, value, "websocket", is_word);
+    } else if (is_word(h, name, "Connection")) {
+        f->connection = f->connection || lists(h, value, "upgrade", is_word);
+    } else if (is_word(h, name, "Sec-WebSocket-Key")) {
         f->keys++;
         r->key = value;
-    } else if (is_word(buf, name, "Sec-WebSocket-Version")) {
+    } else if (is_word(h, name, "Sec-WebSocket-Version")) {
         f->versions++;
         f->version = value;
-    } else if (is_word(buf, name, "Sec-WebSocket-Protocol")) {
-        r->offers = r->offers || (subprotocol && lists(buf, value, subprotocol, is_exactly));
-    } else if (is_word(buf, name, "Content-Length")) {
-        f->body = f->body || !is_exactly(buf, value, "0");
-    } else if (is_word(buf, name, "Transfer-Encoding")) {
+    } else if (is_word(h, name, "Sec-WebSocket-Protocol")) {
+        r->offers = r->offers || (subprotocol && lists(h, value, subprotocol, is_exactly));
+    } else if (is_word(h, name, "Content-Length")) {
+        f->body = f->body || !is_exactly(h, value, "0");
+    } else if (is_word(h, name, "Transfer-Encoding")) {
         f->body = true;
     }
 }
 
 /* RFC 9112 section 5: name ":" value, and nothing looser than that: what two
  * readers could read in two ways (section 5.1, 5.2) is refused. */
-static void parse_header_line(const uint8_t *buf, size_t from, size_t to,
+static void parse_header_line(const struct head *h, size_t from, size_t to,
                               const char *subprotocol, struct ws_request *r, struct fields *f)
 {
-    size_t colon = find(buf, from, to, ':');
+    size_t colon = find(h, from, to, ':');
     struct ws_view line = { from, to - from };
-    if (is_space(buf[from])) {
+    if (is_space(byte_at(h, from))) {
         refuse_value(r, 400, "a header line is folded", line);
         return;
     }
-    for (size_t i = from; i < colon && colon < to; i++)
-        if (!is_alnum(buf[i]) && !is_one_of(buf[i], "!#$%&'*+-.^_`|~"))
-            refuse_value(r, 400, is_space(buf[i]) ? "space before the colon of a header line"
+    for (size_t i = from; i < colon && colon < to; i++) {
+        int c = byte_at(h, i);
+        if (!is_alnum(c) && !is_one_of(c, "!#$%&'*+-.^_`|~"))
+            refuse_value(r, 400, is_space(c) ? "space before the colon of a header line"
                                  : "a header name with a character that is not allowed", line);
+    }
     if (colon == to)
         refuse_value(r, 400, "a header line without a colon", line);
     else if (colon == from)
         refuse_value(r, 400, "a header line without a name", line);
     else
-        note_field(buf, (struct ws_view){ from, colon - from }, trim(buf, colon + 1, to),
+        note_field(h, (struct ws_view){ from, colon - from }, trim(h, colon + 1, to),
                    subprotocol, r, f);
 }
 
 /* RFC 9112 section 3.2: exactly one Host, and what is in it names a host. */
-static void judge_host(const uint8_t *buf, struct ws_request *r, const struct fields *f)
+static void judge_host(const struct head *h, struct ws_request *r, const struct fields *f)
 {
     if (f->hosts != 1) {
         refuse(r, 400, f->hosts == 0 ? "no Host header" : "several Host headers");
         return;
     }
     for (size_t i = r->host.at; i < r->host.at + r->host.len; i++)
-        if (!is_alnum(buf[i]) && !is_one_of(buf[i], "-._~:[]%!$&'()*+;="))
+        if (!is_alnum(byte_at(h, i)) && !is_one_of(byte_at(h, i), "-._~:[]%!$&'()*+;="))
             refuse_value(r, 400, "Host is not a host", r->host);
 }
 
 /* 4.2.1 item 5: a key that stands for 16 bytes. */
-static bool is_key(const uint8_t *buf, struct ws_view key)
+static bool is_key(const struct head *h, struct ws_view key)
 {
     char text[WS_KEY_LEN];
     uint8_t bytes[16];
@@ -233,12 +252,13 @@ static bool is_key(const uint8_t *buf, struct ws_view key)
 
     if (key.len != WS_KEY_LEN)
         return false;
-    memcpy(text, buf + key.at, WS_KEY_LEN);
+    for (size_t i = 0; i < WS_KEY_LEN; i++)
+        text[i] = (char)byte_at(h, key.at + i);
     return base64_decode(text, WS_KEY_LEN, bytes, sizeof bytes, &size) && size == sizeof bytes;
 }
 
 /* 4.2.1 items 3 to 6, for a request that asks for an upgrade. */
-static void judge_upgrade(const uint8_t *buf, struct ws_request *r, const struct fields *f)
+static void judge_upgrade(const struct head *h, struct ws_request *r, const struct fields *f)
 {
     if (!f->upgrade)
         refuse(r, 400, "no \"Upgrade: websocket\" header");
@@ -247,33 +267,34 @@ static void judge_upgrade(const uint8_t *buf, struct ws_request *r, const struct
     if (f->versions != 1)
         refuse(r, 400, f->versions == 0 ? "no Sec-WebSocket-Version header"
                                         : "several Sec-WebSocket-Version headers");
-    if (!is_exactly(buf, f->version, "13"))             /* 4.2.2 item 4, 4.4 */
+    if (!is_exactly(h, f->version, "13"))               /* 4.2.2 item 4, 4.4 */
         refuse_value(r, 426, "Sec-WebSocket-Version 13 wanted", f->version);
     if (f->keys != 1)
         refuse(r, 400, f->keys == 0 ? "no Sec-WebSocket-Key header"
                                     : "several Sec-WebSocket-Key headers");
-    if (!is_key(buf, r->key))
+    if (!is_key(h, r->key))
         refuse_value(r, 400, "Sec-WebSocket-Key is not 16 bytes in base64", r->key);
     refuse(r, 101, NULL);
 }
 
 /* Only Upgrade asks for one; but who sends a key or a version means to, and
  * learns more from hearing what is missing. */
-static void judge(const uint8_t *buf, struct ws_request *r, const struct fields *f)
+static void judge(const struct head *h, struct ws_request *r, const struct fields *f)
 {
-    judge_host(buf, r, f);
+    judge_host(h, r, f);
     if (f->body)
         refuse(r, 400, "a request with a body");
     if (f->origins > 1)
         refuse(r, 400, "several Origin headers");
     if (!r->head && (f->upgrade || f->keys > 0 || f->versions > 0))
-        judge_upgrade(buf, r, f);
+        judge_upgrade(h, r, f);
     refuse(r, 426, NULL);
 }
 
 bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
                       struct ws_request *r)
 {
+    struct head h;
     struct fields f;
     size_t from, to;
     memset(r, 0, sizeof *r);
@@ -282,15 +303,16 @@ bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
         return false;
     if (r->status != 0)
         return true;
+    h = (struct head){ buf, r->size };
     /* RFC 9112 section 2.2: one empty line before a request is skipped. */
-    from = buf[0] == '\r' ? 2 : 0;
-    to = find(buf, from, r->size, '\r');
-    parse_request_line(buf, from, to, r);
-    for (from = to + 2; from + 2 < r->size; from = to + 2) {
-        to = find(buf, from, r->size, '\r');
-        parse_header_line(buf, from, to, subprotocol, r, &f);
+    from = byte_at(&h, 0) == '\r' ? 2 : 0;
+    to = find(&h, from, h.size, '\r');
+    parse_request_line(&h, from, to, r);
+    for (from = to + 2; from + 2 < h.size; from = to + 2) {
+        to = find(&h, from, h.size, '\r');
+        parse_header_line(&h, from, to, subprotocol, r, &f);
     }
-    judge(buf, r, &f);
+    judge(&h, r, &f);
     return true;
 }
 
@@ -353,7 +375,8 @@ struct header {
     bool fin;
     uint8_t opcode;
     uint64_t len;               /* payload bytes */
-    size_t size;                /* bytes of the header itself */
+    uint8_t mask[4];
+    size_t end;                 /* where the payload begins */
 };
 
 static enum ws_type breach(struct ws_event *e, int code, const char *reason, size_t byte)
@@ -408,11 +431,11 @@ static const char *fault_in_length(uint64_t len, size_t bytes)
     return NULL;
 }
 
-static uint64_t big_endian(const uint8_t *buf, size_t at, size_t bytes)
+static uint64_t big_endian(const uint8_t *buf, size_t from, size_t to)
 {
     uint64_t n = 0;
-    for (size_t i = 0; i < bytes; i++)
-        n = n << 8 | buf[at + i];
+    for (size_t i = from; i < to; i++)
+        n = n << 8 | buf[i];
     return n;
 }
 
@@ -422,30 +445,34 @@ static uint64_t big_endian(const uint8_t *buf, size_t at, size_t bytes)
 static bool read_header(const struct ws_decoder *d, const uint8_t *buf, size_t len,
                         struct header *h, struct ws_event *e)
 {
-    size_t have = len - d->at;
+    size_t at = d->at;
     size_t extra;               /* bytes of the extended length */
 
     e->code = WS_PROTOCOL_ERROR;
-    if (have < 1 || (e->reason = fault_in_first(d, buf[d->at])) != NULL)
+    if (at >= len || (e->reason = fault_in_first(d, buf[at])) != NULL)
         return false;
-    if (have < 2 || (e->reason = fault_in_second(buf[d->at], buf[d->at + 1])) != NULL)
+    if (at + 1 >= len || (e->reason = fault_in_second(buf[at], buf[at + 1])) != NULL)
         return false;
-    h->fin = (buf[d->at] & 0x80) != 0;
-    h->opcode = buf[d->at] & 0x0F;
-    h->len = buf[d->at + 1] & 0x7F;
+    h->fin = (buf[at] & 0x80) != 0;
+    h->opcode = buf[at] & 0x0F;
+    h->len = buf[at + 1] & 0x7F;
     extra = h->len == 127 ? 8 : h->len == 126 ? 2 : 0;
-    if (have < 2 + extra)
+    at += 2 + extra;
+    if (at > len)
         return false;
     if (extra > 0)
-        h->len = big_endian(buf, d->at + 2, extra);
+        h->len = big_endian(buf, at - extra, at);
     if ((e->reason = fault_in_length(h->len, extra)) != NULL)
         return false;
     if (!is_control(h->opcode) && h->len > d->limit - (d->end - d->start)) {
         breach(e, WS_TOO_BIG, "the message is over the limit", 0);
         return false;
     }
-    h->size = 2 + extra + 4;
-    return have >= h->size;
+    if (at + sizeof h->mask > len)
+        return false;
+    memcpy(h->mask, buf + at, sizeof h->mask);
+    h->end = at + sizeof h->mask;
+    return true;
 }
 
 /* The top bit of each of eight bytes: none is set in ASCII. */
@@ -593,7 +620,7 @@ static enum ws_type close_frame(const uint8_t *buf, struct ws_event *e)
         return WS_CLOSE;
     if (e->len == 1)
         return breach(e, WS_PROTOCOL_ERROR, "a close frame with half a code", 0);
-    e->code = (int)big_endian(buf, e->at, 2);
+    e->code = (int)big_endian(buf, e->at, e->at + 2);
     e->at += 2;
     e->len -= 2;
     if (!is_close_code(e->code))
@@ -607,26 +634,24 @@ static enum ws_type close_frame(const uint8_t *buf, struct ws_event *e)
 /* A control frame is handed out whole, from where it lies; the message around
  * it is not disturbed (5.4). */
 static enum ws_type control(struct ws_decoder *d, uint8_t *buf, size_t len,
-                            const struct header *h, struct ws_event *e)
+                            struct header *h, struct ws_event *e)
 {
-    uint8_t mask[4];
     size_t n = (size_t)h->len;
-    if (len - d->at - h->size < n)
+    if (h->end + n > len)
         return WS_MORE;
-    memcpy(mask, buf + d->at + h->size - 4, 4);
-    e->at = d->at + h->size;
+    e->at = h->end;
     e->len = n;
-    unmask(buf, e->at, e->at, n, mask);
+    unmask(buf, e->at, e->at, n, h->mask);
     d->at = e->at + n;
     if (h->opcode == WS_OP_CLOSE)
         return close_frame(buf, e);
     return h->opcode == WS_OP_PING ? WS_PING : WS_PONG;
 }
 
-static void begin_frame(struct ws_decoder *d, const uint8_t *buf, const struct header *h)
+static void begin_frame(struct ws_decoder *d, const struct header *h)
 {
-    d->at += h->size;
-    memcpy(d->mask, buf + d->at - 4, 4);
+    d->at = h->end;
+    memcpy(d->mask, h->mask, sizeof d->mask);
     d->left = h->len;
     d->fin = h->fin;
     d->in_frame = true;
@@ -644,7 +669,7 @@ void ws_start(struct ws_decoder *d, size_t at, size_t limit)
 
 enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_event *e)
 {
-    struct header h = { false, 0, 0, 0 };
+    struct header h = { false, 0, 0, { 0 }, 0 };
     memset(e, 0, sizeof *e);
     if (d->whole)
         forget_message(d);
@@ -654,7 +679,7 @@ enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_e
                 return e->reason != NULL ? WS_BREACH : WS_MORE;
             if (is_control(h.opcode))
                 return control(d, buf, len, &h, e);
-            begin_frame(d, buf, &h);
+            begin_frame(d, &h);
         }
         if (!take_payload(d, buf, len))
             return not_utf8(d, e);
