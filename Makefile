@@ -69,6 +69,10 @@ fuzz:
 json-suite: chat test-programs
 	@sh test/json-suite.sh "$(DIR)"
 
+## prove: let Frama-C show that no input breaks the protocol files, in three minutes; needs frama-c
+prove:
+	@sh test/prove.sh
+
 ## coverage: show which branches the tests take, 100 % and 95 % are wanted; needs gcc, gcovr (from PyPI)
 coverage:
 	@sh test/coverage.sh
@@ -83,4 +87,4 @@ help:
 
 always:
 
-.PHONY: always bench clean conformance coverage demo fuzz help json-suite test test-programs
+.PHONY: always bench clean conformance coverage demo fuzz help json-suite prove test test-programs

@@ -1,0 +1,178 @@
+/* prove.c -- what Frama-C's Eva is asked to look at, by test/prove.sh.
+ *
+ * Each function calls a part of the protocol files with bytes, lengths and state
+ * that Eva takes to be anything at all.  If it raises no alarm, no such input
+ * makes the code read or write outside of its buffers, overflow a signed number,
+ * or read what was never set.
+ *
+ * Eva knows of each position in a buffer how large it may be, but not that one
+ * position is at most another.  Most of the code needs no more: it compares an
+ * index with the end of its buffer where it uses it.  What decodes frames rests
+ * on  start <= end <= at <= len  instead (struct ws_decoder), so that these
+ * functions are called for each choice of positions in a buffer of ROOM bytes,
+ * and the checks behind each call say that what they leave is such a choice:
+ * by that, what is true for one call is true for any number of them.
+ *
+ * Not shown: ws_write_response.  It leaves its bounds to snprintf, of which Eva
+ * does not know that what it writes ends with a NUL. */
+
+#include "../json.h"
+#include "../ws.c"
+
+#include <__fc_builtin.h>
+
+enum { LEN = 65536, ROOM = 16 };
+
+static uint8_t input[LEN], output[LEN + 64];
+
+static size_t any_length(size_t most)
+{
+    return (size_t)Frama_C_unsigned_long_interval(0, most);
+}
+
+static void any_input(void)
+{
+    Frama_C_make_unknown((char *)input, LEN);
+}
+
+void prove_sha1(void)
+{
+    uint8_t digest[SHA1_SIZE];
+    any_input();
+    sha1(input, any_length(LEN), digest);
+}
+
+/* What is decoded is a key of the handshake: 16 bytes, or refused. */
+void prove_base64(void)
+{
+    size_t size = 0;
+    any_input();
+    base64_encode(input, any_length(LEN / 2), (char *)output);
+    if (base64_decode((const char *)input, any_length(LEN), output, 16, &size)) {
+        //@ assert size <= 16;
+    }
+}
+
+void prove_json(void)
+{
+    struct json_message m;
+    any_input();
+    json_read(input, any_length(LEN), &m);
+    json_write(output, Frama_C_long_long_interval(0, INT64_MAX), input, any_length(LEN));
+}
+
+void prove_request(void)
+{
+    struct ws_request r;
+    any_input();
+    ws_parse_request(input, any_length(LEN), "notices", &r);
+}
+
+void prove_sending(void)
+{
+    char accept[WS_ACCEPT_LEN + 1], reason[200];
+
+    any_input();
+    ws_accept_key(input, accept);
+    ws_write_header(output, WS_OP_TEXT, any_length(SIZE_MAX));
+    ws_write_control(output, WS_OP_PONG, input, any_length(WS_CONTROL_MAX));
+    Frama_C_make_unknown(reason, sizeof reason - 1);
+    reason[sizeof reason - 1] = '\0';
+    ws_write_close(output, Frama_C_interval(1000, 4999), reason);
+}
+
+/* ---- Frames ---------------------------------------------------------------------- */
+
+static uint8_t room[ROOM];
+
+static struct ws_decoder any_decoder(size_t start, size_t end, size_t at)
+{
+    struct ws_decoder d;
+    Frama_C_make_unknown((char *)&d, sizeof d);
+    d.in_frame = Frama_C_nondet(0, 1);
+    d.fin = Frama_C_nondet(0, 1);
+    d.whole = Frama_C_nondet(0, 1);
+    d.start = start;
+    d.end = end;
+    d.at = at;
+    return d;
+}
+
+static void prove_header(size_t at)
+{
+    struct ws_decoder d = any_decoder(0, 0, at);
+    struct header h = { false, 0, 0, { 0 }, 0 };
+    struct ws_event e;
+
+    Frama_C_make_unknown((char *)room, ROOM);
+    memset(&e, 0, sizeof e);
+    if (read_header(&d, room, ROOM, &h, &e)) {
+        //@ assert at < h.end <= ROOM;
+    }
+}
+
+/* A control frame of each length, from each place. */
+static void prove_control(size_t at, uint8_t len)
+{
+    struct ws_decoder d = any_decoder(0, 0, 0);
+    struct header h = { true, WS_OP_CLOSE, len, { 0 }, at };
+    struct ws_event e;
+
+    Frama_C_make_unknown((char *)h.mask, sizeof h.mask);
+    Frama_C_make_unknown((char *)room, ROOM);
+    memset(&e, 0, sizeof e);
+    if (control(&d, room, ROOM, &h, &e) != WS_MORE) {
+        //@ assert at <= d.at <= ROOM;
+        //@ assert e.at + e.len <= ROOM;
+    }
+}
+
+static void prove_payload(size_t end, size_t at, uint64_t left)
+{
+    struct ws_decoder d = any_decoder(0, end, at);
+
+    Frama_C_make_unknown((char *)room, ROOM);
+    d.left = left;
+    d.utf8.missing = Frama_C_unsigned_char_interval(0, 3);
+    take_payload(&d, room, ROOM);
+    //@ assert d.end <= d.at <= ROOM;
+}
+
+/* Eva wants a byte to be where memmove is told to take none. */
+static uint8_t larger_room[ROOM + 1];
+
+static void prove_keep(size_t start, size_t end, size_t at, bool whole)
+{
+    struct ws_decoder d = any_decoder(start, end, at);
+    uint8_t *buf = at < ROOM ? room : larger_room;
+    size_t kept;
+
+    d.whole = whole;
+    kept = ws_keep(&d, buf, buf, ROOM);
+    //@ assert d.start <= d.end <= d.at <= kept <= ROOM;
+}
+
+void prove_frames(void)
+{
+    for (size_t at = 0; at <= ROOM; at++) {
+        prove_header(at);
+        for (uint8_t n = 0; n <= ROOM; n++)
+            prove_control(at, n);
+        for (size_t end = 0; end <= at; end++) {
+            for (uint64_t left = 0; left <= ROOM - at; left++)
+                prove_payload(end, at, left);
+            prove_payload(end, at, UINT64_MAX);
+        }
+    }
+}
+
+/* The bytes themselves make no difference here. */
+void prove_keeping(void)
+{
+    for (size_t at = 0; at <= ROOM; at++)
+        for (size_t end = 0; end <= at; end++)
+            for (size_t start = 0; start <= end; start++) {
+                prove_keep(start, end, at, true);
+                prove_keep(start, end, at, false);
+            }
+}
