@@ -74,6 +74,12 @@ static bool is_one_of(int c, const char *set)
     return false;
 }
 
+/* What names are made of, RFC 9110 section 5.6.2. */
+static bool is_token_char(int c)
+{
+    return is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~");
+}
+
 static bool is_space(int c)
 {
     return c == ' ' || c == '\t';
@@ -107,21 +113,91 @@ static struct ws_view trim(const struct head *h, size_t from, size_t to)
     return (struct ws_view){ from, to - from };
 }
 
+/* The index of the first c, or `to`. */
+static size_t find(const struct head *h, size_t from, size_t to, int c)
+{
+    while (from < to && byte_at(h, from) != c)
+        from++;
+    return from;
+}
+
+/* The part of a list that begins at *from, which moves behind its separator, or
+ * beyond the end if it is the last. */
+static struct ws_view next_part(const struct head *h, size_t *from, size_t end, int separator)
+{
+    size_t to = find(h, *from, end, separator);
+    struct ws_view part = trim(h, *from, to);
+    *from = to + 1;
+    return part;
+}
+
 /* Is the word one of the comma-separated elements?  Firefox sends "keep-alive,
  * Upgrade"; RFC 9110 section 5.6.1 has the grammar. */
 static bool lists(const struct head *h, struct ws_view list, const char *word,
                   bool is(const struct head *, struct ws_view, const char *))
 {
-    size_t end = list.at + list.len;
-    size_t from = list.at;
-    for (size_t i = from; i <= end; i++) {
-        if (i < end && byte_at(h, i) != ',')
-            continue;
-        if (is(h, trim(h, from, i), word))
+    size_t from = list.at, end = list.at + list.len;
+    while (from <= end)
+        if (is(h, next_part(h, &from, end, ','), word))
             return true;
-        from = i + 1;
-    }
     return false;
+}
+
+/* Some elements of a list may be empty, but not all. */
+static bool is_list_of(bool is(const struct head *, struct ws_view), const struct head *h,
+                       struct ws_view list)
+{
+    size_t from = list.at, end = list.at + list.len;
+    bool any = false;
+    while (from <= end) {
+        struct ws_view element = next_part(h, &from, end, ',');
+        if (element.len > 0 && !is(h, element))
+            return false;
+        any = any || element.len > 0;
+    }
+    return any;
+}
+
+static bool is_token(const struct head *h, struct ws_view v)
+{
+    for (size_t i = v.at; i < v.at + v.len; i++)
+        if (!is_token_char(byte_at(h, i)))
+            return false;
+    return v.len > 0;
+}
+
+/* 9.1: quotes and backslashes aside, it is a token, too. */
+static bool is_quoted_token(const struct head *h, struct ws_view v)
+{
+    size_t last = v.at + v.len - 1;
+    if (v.len < 3 || byte_at(h, v.at) != '"' || byte_at(h, last) != '"')
+        return false;
+    for (size_t i = v.at + 1; i < last; i++) {
+        if (byte_at(h, i) == '\\')
+            i++;
+        if (!is_token_char(byte_at(h, i)))
+            return false;
+    }
+    return true;
+}
+
+/* 9.1: a name and its parameters, as in  permessage-deflate; server_max_window_bits=10 */
+static bool is_extension(const struct head *h, struct ws_view v)
+{
+    size_t from = v.at, end = v.at + v.len;
+    if (!is_token(h, next_part(h, &from, end, ';')))
+        return false;
+    while (from <= end) {
+        struct ws_view parameter = next_part(h, &from, end, ';');
+        size_t at = parameter.at, to = parameter.at + parameter.len;
+        struct ws_view value;
+        if (!is_token(h, next_part(h, &at, to, '=')))
+            return false;
+        value = trim(h, at, to);
+        if (at <= to && !is_token(h, value) && !is_quoted_token(h, value))
+            return false;
+    }
+    return true;
 }
 
 /* Looks for the empty line behind the head, and at the bytes before it.
@@ -143,17 +219,11 @@ static bool find_end(const uint8_t *buf, size_t len, struct ws_request *r)
         if (r->status != 0)
             return true;
     }
+    if (len >= WS_HEAD_MAX && memchr(buf, '\n', WS_HEAD_MAX) == NULL)
+        refuse(r, 414, "the request line is longer than 8 KiB");        /* RFC 9112, 3 */
     if (len >= WS_HEAD_MAX)
         refuse(r, 431, "the request head is longer than 8 KiB");
     return r->status != 0;
-}
-
-/* The index of the first c, or `to`. */
-static size_t find(const struct head *h, size_t from, size_t to, int c)
-{
-    while (from < to && byte_at(h, from) != c)
-        from++;
-    return from;
 }
 
 /* RFC 9112 section 3: method SP target SP version.
@@ -197,7 +267,12 @@ static void note_field(const struct head *h, struct ws_view name, struct ws_view
         f->versions++;
         f->version = value;
     } else if (is_word(h, name, "Sec-WebSocket-Protocol")) {
+        if (!is_list_of(is_token, h, value))            /* 4.3 */
+            refuse_value(r, 400, "Sec-WebSocket-Protocol is not a list of names", value);
         r->offers = r->offers || (subprotocol && lists(h, value, subprotocol, is_exactly));
+    } else if (is_word(h, name, "Sec-WebSocket-Extensions")) {
+        if (!is_list_of(is_extension, h, value))        /* 9.1 */
+            refuse_value(r, 400, "Sec-WebSocket-Extensions is not a list of extensions", value);
     } else if (is_word(h, name, "Content-Length")) {
         f->body = f->body || !is_exactly(h, value, "0");
     } else if (is_word(h, name, "Transfer-Encoding")) {
@@ -218,7 +293,7 @@ static void parse_header_line(const struct head *h, size_t from, size_t to,
     }
     for (size_t i = from; i < colon && colon < to; i++) {
         int c = byte_at(h, i);
-        if (!is_alnum(c) && !is_one_of(c, "!#$%&'*+-.^_`|~"))
+        if (!is_token_char(c))
             refuse_value(r, 400, is_space(c) ? "space before the colon of a header line"
                                  : "a header name with a character that is not allowed", line);
     }
@@ -339,6 +414,7 @@ static const struct status {
     { 403, "403 Forbidden", "Connection: close\r\n" },
     { 405, "405 Method Not Allowed", "Allow: GET, HEAD\r\nConnection: close\r\n" },
     { 408, "408 Request Timeout", "Connection: close\r\n" },
+    { 414, "414 URI Too Long", "Connection: close\r\n" },
     { 426, "426 Upgrade Required", "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"
                                    "Sec-WebSocket-Version: 13\r\n" },
     { 431, "431 Request Header Fields Too Large", "Connection: close\r\n" },

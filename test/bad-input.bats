@@ -458,6 +458,17 @@ END
     } | among_users
 }
 
+@test "subprotocols and extensions that are no list of names get 400" {
+    start_chat
+    {
+        refused 400 'Sec-WebSocket-Protocol is not a list of names; it was: a b' \
+            'upgrade Sec-WebSocket-Protocol: a b'
+        refused 400 'Sec-WebSocket-Extensions is not a list of extensions; it was: a; b=' \
+            'upgrade Sec-WebSocket-Extensions: a; b='
+        no_id_used
+    } | among_users
+}
+
 @test "a request with a body gets 400" {
     start_chat
     {
@@ -538,6 +549,11 @@ END
         refused 426 'WebSocket' "send \"$request\r\n\r\n\""
         refused 431 '8 KiB' "send \"${request}x\r\n\r\n\""
     } | among_users
+}
+
+@test "a request line without an end gets 414 once it is too long" {
+    start_chat
+    refused 414 '8 KiB' "send \"GET /$(filler 9000)\"" | among_users
 }
 
 @test "a head without an end gets 431 once it is too long" {

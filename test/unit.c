@@ -624,6 +624,24 @@ static const struct request_row {
     { "RFC 9110 5.5 a NUL", BYTES(GET "Host: a\0b\r\n" END), 400, "control character" },
     { "RFC 9110 5.5 DEL", BYTES(GET "Host: a\x7F" "b\r\n" END), 400, "control character" },
     { "RFC 9110 5.5 a character below the space", BYTES(GET "Host: a\x1F" "b\r\n" END), 400, "control character" },
+    { "4.3 a list of subprotocols", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: ,a.b , c!,\r\n" END), 101, "" },
+    { "4.3 an empty list of subprotocols", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: ,\r\n" END), 400, "Protocol is not" },
+    { "4.3 no list of subprotocols", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a b\r\n" END), 400, "Protocol is not" },
+    { "4.3 a subprotocol in UTF-8", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a, \xC3\xA9\r\n" END), 400, "Protocol is not" },
+    { "9.1 an extension", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" END), 101, "" },
+    { "9.1 several extensions", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a;b=1 ; c = \"10\" ,, d;e=\"\\f\\g\"\r\n" END), 101, "" },
+    { "9.1 no extension", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions:\r\n" END), 400, "Extensions is not" },
+    { "9.1 an extension without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: ;a=1\r\n" END), 400, "Extensions is not" },
+    { "9.1 an extension of two words", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a b\r\n" END), 400, "Extensions is not" },
+    { "9.1 a semicolon and no parameter", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a;\r\n" END), 400, "Extensions is not" },
+    { "9.1 a parameter without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; =1\r\n" END), 400, "Extensions is not" },
+    { "9.1 a parameter without its value", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\r\n" END), 400, "Extensions is not" },
+    { "9.1 a quote that does not end", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"10\r\n" END), 400, "Extensions is not" },
+    { "9.1 a quote that does not begin", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=10\"\r\n" END), 400, "Extensions is not" },
+    { "9.1 one quote", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"\r\n" END), 400, "Extensions is not" },
+    { "9.1 nothing in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"\"\r\n" END), 400, "Extensions is not" },
+    { "9.1 two words in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"c d\"\r\n" END), 400, "Extensions is not" },
+    { "9.1 a quote in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"c\\\"\r\n" END), 400, "Extensions is not" },
     { "RFC 9112 2.2 LF alone", BYTES("GET / HTTP/1.1\nHost: x\n\n"), 400, "use nc -C" },
     { "RFC 9112 2.2 CR alone", BYTES("GET / HTTP/1.1\rHost: x\r\r"), 400, "CR without" },
     { "TLS on a plain port", BYTES("\x16\x03\x01\x02"), 400, "control character" },
@@ -650,6 +668,20 @@ static void check_request(const struct request_row *row)
         free(copy);
     }
     check(done, "%s: nothing told", row->rule);
+}
+
+static void check_long_line(void)
+{
+    static char text[WS_HEAD_MAX];
+    struct ws_request r;
+    uint8_t *copy;
+
+    memset(text, 'x', sizeof text);
+    copy = heap_copy(text, sizeof text);
+    check(!ws_parse_request(copy, WS_HEAD_MAX - 1, NULL, &r), "a long line: told before its time");
+    check(ws_parse_request(copy, WS_HEAD_MAX, NULL, &r) && r.status == 414,
+          "a request line of %d bytes: got %d, want 414", (int)WS_HEAD_MAX, r.status);
+    free(copy);
 }
 
 static void check_long_head(size_t len, int status)
@@ -690,6 +722,7 @@ static void test_request(void)
 
     for (size_t i = 0; i < COUNT(request_rows); i++)
         check_request(&request_rows[i]);
+    check_long_line();
     check_long_head(WS_HEAD_MAX, 426);
     check_long_head(WS_HEAD_MAX + 1, 431);
     check_offers("Sec-WebSocket-Protocol: notices\r\n", true);
@@ -1047,7 +1080,7 @@ static void check_response(const char *rule, int status, const char *headers, bo
 static void test_write(void)
 {
     static const char *const lines[] = {
-        "400 Bad Request", "403 Forbidden", "408 Request Timeout",
+        "400 Bad Request", "403 Forbidden", "408 Request Timeout", "414 URI Too Long",
         "431 Request Header Fields Too Large", "503 Service Unavailable",
     };
     uint8_t out[WS_CONTROL_FRAME];
