@@ -1,0 +1,221 @@
+/* shim.c -- a system that fails: a library to preload between the server and libc.
+ *
+ *     cc -shared -fPIC -o shim.so test/shim.c
+ *     LD_PRELOAD=./shim.so SHIM='read EINTR 3, write half 2' ./chat
+ *
+ * Whatever a system call may do wrong, and hardly ever does.  Each fault in $SHIM is
+ *
+ *     CALL KIND EACH [#N]      of each EACH calls the last goes wrong
+ *
+ *     CALL   read, write, poll, accept, socket or pipe
+ *     KIND   an errno: the call fails with it, and does nothing;
+ *            half, byte: it reads or writes half of what it should, or one byte
+ *     #N     read and write: only of the Nth connection that was accepted; without it:
+ *            of any connection, but not of the log and of the pipe of the signals
+ *
+ * A call that the first one spares goes on to the next.  When the program ends, a line for
+ * each tells how often it happened, and to how many calls it might have:
+ *
+ *     shim: read EINTR 3: 103 of 311
+ *
+ * Not reached are programs linked statically and calls that the C library makes itself.
+ *
+ * Order: the faults, reading them, their turn, the calls. */
+
+#define _GNU_SOURCE     /* for RTLD_NEXT: POSIX has no name for "the next one that is called so" */
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- The faults ------------------------------------------------------------------ */
+
+enum { MOST = 16, DESCRIPTORS = 4096, ANY = -1 };
+enum { HALF = -1, BYTE = -2 };                  /* kinds that are no errno */
+
+static const struct kind {
+    const char *name;
+    int value;
+} kinds[] = {
+    { "half", HALF }, { "byte", BYTE }, { "EAGAIN", EAGAIN }, { "ECONNABORTED", ECONNABORTED },
+    { "ECONNRESET", ECONNRESET }, { "EINTR", EINTR }, { "EMFILE", EMFILE }, { "ENFILE", ENFILE },
+    { "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "EPIPE", EPIPE }, { "ETIMEDOUT", ETIMEDOUT }
+};
+
+static struct fault {
+    char call[16], kind[16];
+    int value;
+    unsigned each;
+    int connection;             /* or ANY */
+    unsigned long happened, calls;
+} faults[MOST];
+
+static int fault_count;
+static int connection_of[DESCRIPTORS];          /* by descriptor; 0: none */
+
+/* The calls behind ours. */
+static struct {
+    ssize_t (*read)(int, void *, size_t);
+    ssize_t (*write)(int, const void *, size_t);
+    int (*poll)(struct pollfd *, nfds_t, int);
+    int (*accept)(int, void *, void *);
+    int (*socket)(int, int, int);
+    int (*pipe)(int *);
+} next;
+
+/* ---- Reading them -------------------------------------------------------------------- */
+
+static void tell(void)
+{
+    for (const struct fault *f = faults; f < faults + fault_count; f++) {
+        fprintf(stderr, "shim: %s %s %u", f->call, f->kind, f->each);
+        if (f->connection != ANY)
+            fprintf(stderr, " #%d", f->connection);
+        fprintf(stderr, ": %lu of %lu\n", f->happened, f->calls);
+    }
+}
+
+static void nonsense(const char *text)
+{
+    fprintf(stderr, "shim: no fault: %s\n", text);
+    _exit(2);
+}
+
+static void read_fault(const char *text)
+{
+    struct fault *f = &faults[fault_count++];
+
+    f->connection = ANY;
+    if (fault_count > MOST || sscanf(text, "%15s %15s %u #%d", f->call, f->kind, &f->each,
+                                     &f->connection) < 3 || f->each == 0)
+        nonsense(text);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].name, f->kind) == 0)
+            f->value = kinds[i].value;
+    if (f->value == 0)
+        nonsense(text);
+}
+
+/* C99 has no way from a pointer to data to one to a function but by its bytes. */
+static void find(const char *name, void *function)
+{
+    void *address = dlsym(RTLD_NEXT, name);
+
+    memcpy(function, &address, sizeof address);
+}
+
+static void start(void)
+{
+    const char *text = getenv("SHIM");
+
+    find("read", &next.read);
+    find("write", &next.write);
+    find("poll", &next.poll);
+    find("accept", &next.accept);
+    find("socket", &next.socket);
+    find("pipe", &next.pipe);
+    while (text != NULL && *text != '\0') {
+        read_fault(text);
+        text += strcspn(text, ",");
+        text += *text == ',';
+    }
+    atexit(tell);
+}
+
+/* ---- Their turn ---------------------------------------------------------------------- */
+
+/* What goes wrong with this call: a value of kinds, or 0. */
+static int fate(const char *call, int connection)
+{
+    if (next.read == NULL)
+        start();
+    for (struct fault *f = faults; f < faults + fault_count; f++) {
+        if (strcmp(f->call, call) != 0)
+            continue;
+        if (f->connection == ANY ? connection == 0 : f->connection != connection)
+            continue;
+        if (++f->calls % f->each == 0) {
+            f->happened++;
+            return f->value;
+        }
+    }
+    return 0;
+}
+
+static int connection_at(int fd)
+{
+    return fd >= 0 && fd < DESCRIPTORS ? connection_of[fd] : 0;
+}
+
+/* How much of `size` this call may read or write; -1 if it fails, errno set. */
+static ssize_t part_of(const char *call, int fd, size_t size)
+{
+    int value = fate(call, connection_at(fd));
+
+    if (value > 0) {
+        errno = value;
+        return -1;
+    }
+    if (value == HALF)
+        size = (size + 1) / 2;
+    return value == BYTE && size > 1 ? 1 : (ssize_t)size;
+}
+
+/* Does it fail?  errno is set. */
+static int fails(const char *call)
+{
+    int value = fate(call, ANY);
+
+    errno = value > 0 ? value : errno;
+    return value > 0;
+}
+
+/* ---- The calls -------------------------------------------------------------------------- */
+
+ssize_t read(int fd, void *to, size_t size)
+{
+    ssize_t part = part_of("read", fd, size);
+
+    return part < 0 ? -1 : next.read(fd, to, (size_t)part);
+}
+
+ssize_t write(int fd, const void *from, size_t size)
+{
+    ssize_t part = part_of("write", fd, size);
+
+    return part < 0 ? -1 : next.write(fd, from, (size_t)part);
+}
+
+int poll(struct pollfd *set, nfds_t count, int ms)
+{
+    return fails("poll") ? -1 : next.poll(set, count, ms);
+}
+
+int pipe(int ends[2])
+{
+    return fails("pipe") ? -1 : next.pipe(ends);
+}
+
+/* Without <sys/socket.h>: where RTLD_NEXT is declared, glibc's accept has a type that
+ * C99 can't define. */
+int socket(int domain, int type, int protocol);
+int accept(int fd, void *address, void *len);
+
+int socket(int domain, int type, int protocol)
+{
+    return fails("socket") ? -1 : next.socket(domain, type, protocol);
+}
+
+int accept(int fd, void *address, void *len)
+{
+    static int connections;
+    int accepted = fails("accept") ? -1 : next.accept(fd, address, len);
+
+    if (accepted >= 0 && accepted < DESCRIPTORS)
+        connection_of[accepted] = ++connections;
+    return accepted;
+}
