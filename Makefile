@@ -65,6 +65,16 @@ FUZZ = -max_total_time=15
 fuzz:
 	@for target in request frames json chat; do sh test/fuzz.sh $$target $(FUZZ) || exit 1; done
 
+SOAK = -s 30
+
+## soak: see that nothing is lost when hundreds come, talk, stall and leave, a minute in all; SOAK='-s 3600'
+soak: always
+	@mkdir -p test/bin
+	$(COMPILE) $(HURRIED) -o test/bin/chat-hurried chat.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/soak test/soak.c
+	test/bin/soak -a directory $(SOAK) test/bin/chat-hurried
+	test/bin/soak -a router $(SOAK) test/bin/chat-hurried
+
 ## json-suite: send the documents of JSONTestSuite to the server; needs DIR=, where they are
 json-suite: chat test-programs
 	@sh test/json-suite.sh "$(DIR)"
@@ -87,4 +97,4 @@ help:
 
 always:
 
-.PHONY: always bench clean conformance coverage demo fuzz help json-suite prove test test-programs
+.PHONY: always bench clean conformance coverage demo fuzz help json-suite prove soak test test-programs
