@@ -179,15 +179,14 @@ static bool scalar(struct scan *s)
     }
 }
 
-/* A key and its colon; the key, quotes and all, is text[*from .. *to). */
-static bool key(struct scan *s, size_t *from, size_t *to)
+/* A key and its colon; *at is where the key's first quote is. */
+static bool key(struct scan *s, size_t *at)
 {
     if (skip_space(s) != '"')
         return fail(s, "a key in double quotes is missing here");
-    *from = s->at;
+    *at = s->at;
     if (!string(s))
         return false;
-    *to = s->at;
     if (skip_space(s) != ':')
         return fail(s, "a colon is missing behind the key");
     s->at++;
@@ -239,7 +238,7 @@ static bool comma(struct scan *s, const struct nest *n)
 static bool value(struct scan *s)
 {
     struct nest n = { 0, 0 };
-    size_t from, to;
+    size_t at;
     for (;;) {
         int c = skip_space(s);
         bool opened = c == '[' || c == '{';
@@ -253,57 +252,46 @@ static bool value(struct scan *s)
             if (!comma(s, &n))
                 return false;
         }
-        if (in_object(&n) && !key(s, &from, &to))
+        if (in_object(&n) && !key(s, &at))
             return false;
     }
 }
 
 /* ---- Keys, section 8.3: equal are those that unescape to the same characters -------- */
 
-/* The character at text[*i] of a checked string, its escape undone; beyond
- * ASCII just some value that no name of ours holds. */
+/* The character at text[*i] of a checked string, its escape undone; some value
+ * that no name of ours holds where that is beyond ASCII, or a short escape. */
 static int unescaped(const struct scan *s, size_t *i)
 {
-    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
-    int c = byte_at(s, (*i)++);
+    int c = byte_at(s, (*i)++), code = 0;
     if (c != '\\')
         return c;
     c = byte_at(s, (*i)++);
-    if (c == 'u') {
-        int code = 0;
-        for (int k = 0; k < 4; k++)
-            code = code * 16 + hex_value(byte_at(s, (*i)++));
-        return code;
-    }
-    for (int k = 0; names[k] != '\0'; k++)
-        if (names[k] == c)
-            return values[k];
-    return -1;
+    if (c != 'u')
+        return -1;
+    for (int k = 0; k < 4; k++)
+        code = code * 16 + hex_value(byte_at(s, (*i)++));
+    return code;
 }
 
 struct token {
     size_t from, to;            /* text[from .. to); to is 0: not there */
 };
 
-static bool stands_at(const struct scan *s, size_t i, const char *name, size_t len)
+/* Is the key this name?  The name has its quotes, too, so that none is longer. */
+static bool unescapes_to(const struct scan *s, size_t i, const char *name)
 {
-    return len <= s->len && i <= s->len - len && memcmp(s->text + i, name, len) == 0;
-}
-
-static bool unescapes_to(const struct scan *s, struct token k, const char *name)
-{
-    size_t i = k.from + 1;      /* the quotes aside */
     for (; *name != '\0'; name++)
-        if (i >= k.to - 1 || unescaped(s, &i) != *name)
+        if (unescaped(s, &i) != *name)
             return false;
-    return i == k.to - 1;
+    return true;
 }
 
 /* Nearly always nothing is escaped, and the bytes are the name's. */
-static bool key_is(const struct scan *s, struct token k, const char *name, size_t len)
+static bool key_is(const struct scan *s, size_t i, const char *name, size_t len)
 {
-    return (k.to - k.from == len + 2 && stands_at(s, k.from + 1, name, len))
-        || unescapes_to(s, k, name);
+    return (len <= s->len && i <= s->len - len && memcmp(s->text + i, name, len) == 0)
+        || unescapes_to(s, i, name);
 }
 
 /* ---- The chat message ------------------------------------------------------------- */
@@ -321,17 +309,18 @@ static bool object(struct scan *s, struct token *id, struct token *message)
         return true;
     }
     for (;;) {
-        struct token k, v;
-        if (!key(s, &k.from, &k.to))
+        struct token v;
+        size_t at;
+        if (!key(s, &at))
             return false;
         skip_space(s);
         v.from = s->at;
         if (!value(s))
             return false;
         v.to = s->at;
-        if (key_is(s, k, "recipient_id", 12))
+        if (key_is(s, at, "\"recipient_id\"", 14))
             *id = v;
-        else if (key_is(s, k, "message", 7))
+        else if (key_is(s, at, "\"message\"", 9))
             *message = v;
         if (skip_space(s) == '}') {
             s->at++;

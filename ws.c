@@ -19,8 +19,8 @@
 
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
-/* A request's head, whose bytes are read by byte_at alone, which knows the end:
- * there it sees -1, which no rule allows. */
+/* A request's head, whose bytes are read by byte_at alone.  It knows where they
+ * end, and begin: beyond, it sees -1, which no rule allows. */
 struct head {
     const uint8_t *buf;
     size_t size;
@@ -202,26 +202,27 @@ static bool is_extension(const struct head *h, struct ws_view v)
 
 /* Looks for the empty line behind the head, and at the bytes before it.
  * Returns false if neither the end nor a fault is there yet. */
-static bool find_end(const uint8_t *buf, size_t len, struct ws_request *r)
+static bool find_end(const struct head *h, struct ws_request *r)
 {
-    for (size_t i = 0; i < len && i < WS_HEAD_MAX; i++) {
-        bool after_cr = i > 0 && buf[i - 1] == '\r';
-        if (buf[i] == '\n' && !after_cr) {
+    for (size_t i = 0; i < h->size && i < WS_HEAD_MAX; i++) {
+        int c = byte_at(h, i);
+        bool after_cr = byte_at(h, i - 1) == '\r';
+        if (c == '\n' && !after_cr) {
             refuse(r, 400, "lines end with CR LF: use nc -C");
-        } else if (buf[i] != '\n' && after_cr) {
+        } else if (c != '\n' && after_cr) {
             refuse(r, 400, "a CR without its LF");
-        } else if ((buf[i] < ' ' && !is_one_of(buf[i], "\t\r\n")) || buf[i] == 0x7F) {
+        } else if ((c < ' ' && !is_one_of(c, "\t\r\n")) || c == 0x7F) {
             refuse(r, 400, "a control character in the request");
-        } else if (buf[i] == '\n' && i >= 3 && buf[i - 2] == '\n') {
+        } else if (c == '\n' && byte_at(h, i - 2) == '\n') {
             r->size = i + 1;
             return true;
         }
         if (r->status != 0)
             return true;
     }
-    if (len >= WS_HEAD_MAX && memchr(buf, '\n', WS_HEAD_MAX) == NULL)
+    if (h->size >= WS_HEAD_MAX && find(h, 0, WS_HEAD_MAX, '\n') == WS_HEAD_MAX)
         refuse(r, 414, "the request line is longer than 8 KiB");        /* RFC 9112, 3 */
-    if (len >= WS_HEAD_MAX)
+    if (h->size >= WS_HEAD_MAX)
         refuse(r, 431, "the request head is longer than 8 KiB");
     return r->status != 0;
 }
@@ -318,18 +319,19 @@ static void judge_host(const struct head *h, struct ws_request *r, const struct 
             refuse_value(r, 400, "Host is not a host", r->host);
 }
 
-/* 4.2.1 item 5: a key that stands for 16 bytes. */
+/* 4.2.1 item 5: a key that stands for 16 bytes.  With its length it can't stand
+ * for fewer, and for more there is no room. */
 static bool is_key(const struct head *h, struct ws_view key)
 {
     char text[WS_KEY_LEN];
     uint8_t bytes[16];
-    size_t size = 0;
+    size_t size;
 
     if (key.len != WS_KEY_LEN)
         return false;
     for (size_t i = 0; i < WS_KEY_LEN; i++)
         text[i] = (char)byte_at(h, key.at + i);
-    return base64_decode(text, WS_KEY_LEN, bytes, sizeof bytes, &size) && size == sizeof bytes;
+    return base64_decode(text, WS_KEY_LEN, bytes, sizeof bytes, &size);
 }
 
 /* 4.2.1 items 3 to 6, for a request that asks for an upgrade. */
@@ -369,16 +371,16 @@ static void judge(const struct head *h, struct ws_request *r, const struct field
 bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
                       struct ws_request *r)
 {
-    struct head h;
+    struct head h = { buf, len };
     struct fields f;
     size_t from, to;
     memset(r, 0, sizeof *r);
     memset(&f, 0, sizeof f);
-    if (!find_end(buf, len, r))
+    if (!find_end(&h, r))
         return false;
     if (r->status != 0)
         return true;
-    h = (struct head){ buf, r->size };
+    h.size = r->size;
     /* RFC 9112 section 2.2: one empty line before a request is skipped. */
     from = byte_at(&h, 0) == '\r' ? 2 : 0;
     to = find(&h, from, h.size, '\r');
@@ -435,7 +437,7 @@ size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *heade
                  "Content-Length: %zu\r\n", strlen(body));
     n = snprintf((char *)out, cap, "HTTP/1.1 %s\r\n%s%s%s\r\n%s", statuses[i].line,
                  statuses[i].headers, headers, content, status == 101 || head ? "" : body);
-    return n < 0 || (size_t)n >= cap ? 0 : (size_t)n;
+    return (size_t)n < cap ? (size_t)n : 0;
 }
 
 /* ---- Part 2: frames, section 5.2 -------------------------------------------------
