@@ -41,7 +41,8 @@
 #include <unistd.h>
 
 /* ---- 1. Limits ----------------------------------------------------------------------
- * All can be set from the command line of make: make CLIENTS=10000 MESSAGE=4096. */
+ * The first two from the command line of make: make CLIENTS=10000 MESSAGE=4096;
+ * times as  make CFLAGS='-O3 -DSTALL_MS=1000'. */
 
 #ifndef CLIENTS
 #define CLIENTS 1024            /* connections at a time */
@@ -81,8 +82,8 @@ enum {
 };
 
 /* An answer to a frame, a pong or a notice, always has room: a frame is decoded
- * only while this much is free in its sender's own outbox.  So has one close
- * frame.  What others send never uses these bytes. */
+ * only while this much is free in its sender's own outbox.  One close frame has
+ * room of its own, too.  What others send never uses these bytes. */
 enum {
     REPLY_MAX = 256,
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
@@ -114,7 +115,10 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    |                                                                         |
  *    '------------------------ reap(), the only place that closes -------------'
  *
- * Any state turns DEAD when a deadline passes or input fails. */
+ * Where nothing is left to be written, DRAINING is passed over; CLOSING turns to
+ * it if the end of input comes first.  Any state but JOINING, which nobody looks
+ * at while it waits for the router, turns DEAD when a deadline passes or input
+ * fails. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -433,8 +437,8 @@ static void leave_line(int who)
     waiters[who].at = NONE;
 }
 
-/* Of those that have not finished their request, or only linger, the oldest
- * makes room when all places are taken. */
+/* All but these may have to make room when all places are taken: of those that
+ * have not finished their request, or only linger, the oldest does. */
 static bool is_staying(enum state s)
 {
     return s == JOINING || s == OPEN || s == CLOSING || s == DRAINING;
@@ -489,6 +493,8 @@ static void serve(int at)
     int who;
     while ((who = places[at].first) != NONE && has_room(at, waiters[who].needs)) {
         leave_line(who);
+        /* At its own outbox it waited for room to be answered in: it had its turn
+         * for that, and not for the message that it sends next. */
         waiters[who].served = at != who;
         resume(who);
     }
@@ -819,7 +825,7 @@ static void show_page(struct client *c, const uint8_t *buf, const struct ws_requ
         "  {\"recipient_id\":1,\"message\":\"hi\"}\n"
         "\n"
         "The handshake by hand:\n"
-        "  curl -i -N --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \\\n"
+        "  curl -i -N --output - --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \\\n"
         "    -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' \\\n"
         "    http://%.*s\n"
         "\n"
@@ -1390,10 +1396,16 @@ static bool is_look_at_everyone_due(void)
     return age >= COST_SHARE * full_look_cost || age >= LATELY_MS * MS || now >= soonest;
 }
 
-/* The only call of poll.  Returns whether it was a look at everyone. */
+/* The only call of poll.  Returns whether it was a look at everyone.
+ *
+ *                                   looks at      and waits
+ *   quiet, or all talked lately     everyone      until something is due
+ *   a look at everyone is due       everyone      not at all
+ *   else                            recent ones   for a millisecond
+ *
+ * It waits for nothing if somebody who was parked may go on. */
 static bool look(void)
 {
-    /* Where all talked lately, the short look is the one at everyone. */
     bool may_sleep = was_quiet || forget_silent() == in_use;
     bool full = may_sleep || is_look_at_everyone_due();
     bool waits = unserved.count == 0 && (may_sleep || !full);
@@ -1402,8 +1414,10 @@ static bool look(void)
 
     watched_count = 0;
     watch(signal_pipe[0], POLLIN, NONE);
-    for (int i = 0; i < listener_count; i++)
-        watch(now < accept_again || in_use == SLOTS ? NONE : listeners[i], POLLIN, NONE);
+    for (int i = 0; i < listener_count; i++) {
+        bool may_accept = now >= accept_again && in_use < SLOTS;
+        watch(may_accept ? listeners[i] : NONE, POLLIN, NONE);  /* poll skips NONE, it is < 0 */
+    }
     if (full)
         watch_everyone();
     else

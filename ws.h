@@ -43,7 +43,8 @@ enum {
     WS_ACCEPT_LEN = 28          /* characters: a SHA-1 in base64 */
 };
 
-/* A part of the buffer that was parsed: buf[at .. at+len).  At 0: not there. */
+/* A part of the buffer that was parsed: buf[at .. at+len).  Empty, and at 0: not
+ * there. */
 struct ws_view {
     size_t at, len;
 };
@@ -97,7 +98,7 @@ enum {
     WS_CONTROL_MAX = 125,                   /* payload bytes, section 5.5 */
     WS_CONTROL_FRAME = 2 + WS_CONTROL_MAX,  /* bytes of our largest one */
     WS_HEADER_MAX = 10,                     /* bytes of our largest header */
-    /* A client's unfinished header or control frame: with its mask. */
+    /* A client's unfinished header or control frame: 2 bytes, mask, payload. */
     WS_PENDING_MAX = 2 + 4 + WS_CONTROL_MAX
 };
 

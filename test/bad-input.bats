@@ -328,7 +328,7 @@ A expect http 426
 A expect body chat, a WebSocket server
 A expect body websocat ws://localhost:8099
 A expect body {"recipient_id":1,"message":"hi"}
-A expect body curl -i -N --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
+A expect body curl -i -N --output - --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
 A expect body http://localhost:8099
 A expect body new WebSocket('ws://' + location.host)
 A expect eof
