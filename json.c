@@ -278,13 +278,14 @@ struct token {
     size_t from, to;            /* text[from .. to); to is 0: not there */
 };
 
-/* Is the key this name?  The name has its quotes, too, so that none is longer. */
+/* Is the key this name, which has its quotes, too?  The last one has to stand
+ * there as it is: escaped, it is a character of the key. */
 static bool unescapes_to(const struct scan *s, size_t i, const char *name)
 {
-    for (; *name != '\0'; name++)
+    for (; name[1] != '\0'; name++)
         if (unescaped(s, &i) != *name)
             return false;
-    return true;
+    return byte_at(s, i) == *name;
 }
 
 /* Nearly always nothing is escaped, and the bytes are the name's. */
