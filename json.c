@@ -90,7 +90,7 @@ static bool escape(struct scan *s)
         for (int i = 0; i < 4; i++)
             if (hex_value(byte_at(s, ++s->at)) < 0)
                 return fail(s, "four hex digits must follow \\\\u");
-    } else if (c < 0 || strchr("\"\\/bfnrt", c) == NULL || c == 0) {
+    } else if (c <= 0 || strchr("\"\\/bfnrt", c) == NULL) {
         return fail(s, "no such escape; a backslash itself is \\\\\\\\");
     }
     s->at++;
