@@ -383,10 +383,8 @@ bool json_read(const uint8_t *text, size_t len, struct json_message *m)
         s.at = end;
         right = fields(&s, id, message, m);
     }
-    if (!right) {
-        m->byte = s.at + 1;
-        m->wanted = inside && s.at >= len ? NULL : s.wanted;
-    }
+    m->byte = s.at + 1;
+    m->wanted = inside && s.at >= len ? NULL : s.wanted;
     return right;
 }
 

@@ -168,6 +168,7 @@ static const struct json_row {
     { "ours: an integer", BYTES("{\"recipient_id\":1.0,\"message\":\"a\"}"), "byte 17: recipient_id must be an integer" },
     { "ours: an integer", BYTES("{\"recipient_id\":1e0,\"message\":\"a\"}"), "byte 17: recipient_id must be an integer" },
     { "ours: an integer", BYTES("{\"recipient_id\":[2],\"message\":\"a\"}"), "byte 17: recipient_id must be an integer" },
+    { "ours: below 0", BYTES("{\"recipient_id\":-70,\"message\":\"a\"}"), "-70 \"a\"" },
     { "ours: -0", BYTES("{\"recipient_id\":-0,\"message\":\"a\"}"), "0 \"a\"" },
     { "ours: the largest", BYTES("{\"recipient_id\":9223372036854775807,\"message\":\"a\"}"), "9223372036854775807 \"a\"" },
     { "ours: the smallest", BYTES("{\"recipient_id\":-9223372036854775808,\"message\":\"a\"}"), "-9223372036854775808 \"a\"" },
@@ -207,9 +208,10 @@ static const struct json_row {
     { "7 a key that is none", BYTES("{\"a\tb\":1,\"recipient_id\":2,\"message\":\"a\"}"), "byte 4: control characters" },
     { "8.3 a quote that is escaped ends no key", BYTES("{\"recipient_id\":2,\"message\":\"a\",\"message\\u0022\":1,\"message\\u0022,\":1}"), "2 \"a\"" },
     { "8.3 nor does it begin one", BYTES("{\"recipient_id\":2,\"message\":\"a\",\"\\u0022message\":1}"), "2 \"a\"" },
-    { "8.3 a longer key is another", BYTES("{\"recipient_id\":2,\"message\":\"a\",\"message\\u0073\":1,\"m\\u0065ssag\":1}"), "2 \"a\"" },
     { "8.3 a key with another escape is another", BYTES("{\"message\\n\":1,\"\\\"recipient_id\":1,\"mess\\/age\":1,\"recipient_id\":2,\"message\":\"a\"}"), "2 \"a\"" },
-    { "8.3 a longer key is another", BYTES("{\"recipient_id2\":1,\"recipient_id\":2,\"messag\":\"b\",\"message\":\"a\"}"), "2 \"a\"" },
+    { "8.3 a longer key is another", BYTES("{\"recipient_id\":2,\"message\":\"a\",\"recipient_id2\":1,\"messages\":1,\"message\\u0073\":1}"), "2 \"a\"" },
+    { "8.3 a shorter key is another", BYTES("{\"recipient_id\":2,\"message\":\"a\",\"recipient_i\":1,\"messag\":1,\"m\\u0065ssag\":1}"), "2 \"a\"" },
+    { "8.3 a short escape has no digits", BYTES("{\"recipient_id\":2,\"message\":\"a\",\"m\\n0065ssage\":1}"), "2 \"a\"" },
     { "8.3 letter case counts", BYTES("{\"Recipient_id\":2,\"message\":\"a\"}"), "byte 32: recipient_id is missing" },
 };
 
@@ -525,10 +527,19 @@ static void check_nesting(int depth, const char *want)
     check_json("ours: depth", text, strlen(text), want);
 }
 
-static void test_json(void)
+static void check_json_write(int64_t id)
 {
     uint8_t out[200];
+    char want[100];
+    size_t n = json_write(out, id, (const uint8_t *)"\"hi\"", 4);
 
+    sprintf(want, "{\"sender_id\":%" PRId64 ",\"message\":\"hi\"}", id);
+    check(n == strlen(want) && memcmp(out, want, n) == 0, "json_write: %.*s", (int)n, (char *)out);
+    check(json_size(id, 4) == n, "json_size(%" PRId64 ", 4)", id);
+}
+
+static void test_json(void)
+{
     for (size_t i = 0; i < COUNT(json_rows); i++) {
         check_json(json_rows[i].rule, json_rows[i].text, json_rows[i].len, json_rows[i].want);
         if (strncmp(json_rows[i].want, "byte", 4) != 0)
@@ -541,14 +552,13 @@ static void test_json(void)
     check_characters();
     check_nesting(JSON_DEPTH, "1 \"m\"");
     check_nesting(JSON_DEPTH + 1, "byte 193: nested too deeply");
-    for (int64_t id = 0; id >= 0; id = id > INT64_MAX / 10 ? -1 : id * 10 + 9) {
-        size_t n = json_write(out, id, (const uint8_t *)"\"hi\"", 4);
-        char want[100];
-        sprintf(want, "{\"sender_id\":%" PRId64 ",\"message\":\"hi\"}", id);
-        check(n == strlen(want) && memcmp(out, want, n) == 0, "json_write: %.*s", (int)n,
-              (char *)out);
-        check(json_size(id, 4) == n, "json_size(%" PRId64 ", 4)", id);
+    for (int64_t id = 1; id <= INT64_MAX / 10; id *= 10) {
+        check_json_write(id - 1);
+        check_json_write(id);
+        check_json_write(id + 1);
     }
+    check_json_write(1234567890123456789);
+    check_json_write(INT64_MAX);
     check(json_size(INT64_MAX, 7) == 7 + JSON_AROUND, "JSON_AROUND is not the most");
 }
 
