@@ -615,7 +615,7 @@ static const struct request_row {
     { "4.2.1 item 2 no Host", BYTES(GET UPGRADE KEY VERSION END), 400, "no Host" },
     { "RFC 9112 3.2 two Hosts", BYTES(GET HOST HOST UPGRADE KEY VERSION END), 400, "several Host" },
     { "RFC 9112 3.2 a Host that is none", BYTES(GET "Host: a b\r\n" END), 400, "not a host" },
-    { "RFC 9112 3.2 the name of Host is whole", BYTES(GET "Hos: x\r\nHostt: x\r\n" END), 400, "no Host" },
+    { "RFC 9112 3.2 the name of Host is whole", BYTES(GET "Hos: x\r\nHostt: x\r\nGost: x\r\n" END), 400, "no Host" },
     { "RFC 9112 3.2 a Host with a path", BYTES(GET "Host: a/b\r\n" END), 400, "not a host" },
     { "RFC 6454 7.3 two Origins", BYTES(GET HOST "Origin: http://a\r\nOrigin: http://b\r\n" END), 400, "several Origin" },
     { "ours: a body", BYTES(GET HOST "Content-Length: 5\r\n" END), 400, "body" },
@@ -686,6 +686,41 @@ static void check_request(const struct request_row *row)
     check(done, "%s: nothing told", row->rule);
 }
 
+/* Each byte in the middle of a header's name, a subprotocol and a Host. */
+static void check_bytes_of_names(void)
+{
+    static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    static const struct {
+        const char *before, *behind, *others;   /* that may stand there, too */
+        int status;
+    } places[] = {
+        { GET HOST "X", "Y: z\r\n\r\n", "!#$%&'*+-.^_`|~:", 426 },
+        { GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a", "b\r\n\r\n",
+          "!#$%&'*+-.^_`|~,", 101 },
+        { GET "Host: a", "b\r\n\r\n", "-._~:[]%!$&'()*+;=", 426 },
+    };
+    struct ws_request r;
+    char text[400];
+
+    for (size_t i = 0; i < COUNT(places); i++)
+        for (int c = 1; c < 256; c++) {
+            bool right = strchr(letters, c) != NULL || strchr(places[i].others, c) != NULL;
+            int n = sprintf(text, "%s%c%s", places[i].before, c, places[i].behind);
+            bool told = ws_parse_request((uint8_t *)text, (size_t)n, "notices", &r);
+            check(told && r.status == (right ? places[i].status : 400),
+                  "byte %02X in %s...: got %d", (unsigned)c, places[i].before, r.status);
+        }
+}
+
+/* Of several faults the first is told, with the value that was wrong. */
+static void check_seen(const char *text, const char *seen)
+{
+    struct ws_request r;
+    bool told = ws_parse_request((const uint8_t *)text, strlen(text), "notices", &r);
+    check(told && r.seen.len == strlen(seen) && memcmp(text + r.seen.at, seen, r.seen.len) == 0,
+          "%s: seen %.*s, want %s", text, (int)r.seen.len, text + r.seen.at, seen);
+}
+
 static void check_long_line(void)
 {
     static char text[WS_HEAD_MAX];
@@ -738,6 +773,16 @@ static void test_request(void)
 
     for (size_t i = 0; i < COUNT(request_rows); i++)
         check_request(&request_rows[i]);
+    check_bytes_of_names();
+    check_seen("GET / HTTP/1.0\r\nHost: a b\r\n\r\n", "HTTP/1.0");
+    check_seen("GET /\r\nHost: a\r\n\r\n", "GET /");
+    check_seen("PUT / HTTP/1.1\r\nHost: a b\r\n\r\n", "PUT");
+    check_seen(GET "Host: a b\r\nX: y\r\n\r\n", "a b");
+    check_seen(GET HOST "Upgrade x\r\n : y\r\n\r\n", "Upgrade x");
+    check_seen(GET HOST UPGRADE KEY "Sec-WebSocket-Version: 12\r\n\r\n", "12");
+    check_seen(GET HOST UPGRADE VERSION "Sec-WebSocket-Key: abc\r\n\r\n", "abc");
+    check_seen(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a b\r\n\r\n", "a b");
+    check_seen(GET HOST UPGRADE VERSION END, "");
     check_long_line();
     check_long_head(WS_HEAD_MAX, 426);
     check_long_head(WS_HEAD_MAX + 1, 431);
