@@ -626,6 +626,7 @@ static const struct request_row {
     { "4.2.1 item 1 HTTP/2", BYTES("GET / HTTP/2.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "RFC 9112 2.3 letter case", BYTES("GET / http/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "RFC 9112 3 no version", BYTES("GET /\r\n" HOST END), 400, "starts with" },
+    { "RFC 9112 3 an empty version", BYTES("GET / \r\n" HOST END), 400, "starts with" },
     { "RFC 9112 3 no target", BYTES("GET  HTTP/1.1\r\n" HOST END), 400, "starts with" },
     { "RFC 9112 3 a space in the target", BYTES("GET /a b HTTP/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "RFC 9112 3 no method", BYTES(" / HTTP/1.1\r\n" HOST END), 400, "starts with" },
@@ -755,6 +756,8 @@ static void check_long_head(size_t len, int status)
     ws_parse_request(copy, len, NULL, &r);
     check(r.status == status,
           "a head of %zu bytes: got %d, want %d", len, r.status, status);
+    check(ws_parse_request(copy, len < WS_HEAD_MAX ? len : WS_HEAD_MAX, NULL, &r)
+          && r.status == status, "a head of %zu bytes: not told in time", len);
     check(!ws_parse_request(copy, len < WS_HEAD_MAX ? len - 1 : WS_HEAD_MAX - 1, NULL, &r),
           "a head of %zu bytes: told before its end", len);
     free(copy);
