@@ -617,11 +617,13 @@ static const struct request_row {
     { "RFC 9112 3.2 a Host that is none", BYTES(GET "Host: a b\r\n" END), 400, "not a host" },
     { "RFC 9112 3.2 the name of Host is whole", BYTES(GET "Hos: x\r\nHostt: x\r\nGost: x\r\n" END), 400, "no Host" },
     { "RFC 9112 3.2 a Host with a path", BYTES(GET "Host: a/b\r\n" END), 400, "not a host" },
+    { "RFC 6454 7.3 one Origin", BYTES(GET HOST "Origin: http://a\r\n" END), 426, "" },
     { "RFC 6454 7.3 two Origins", BYTES(GET HOST "Origin: http://a\r\nOrigin: http://b\r\n" END), 400, "several Origin" },
     { "ours: a body", BYTES(GET HOST "Content-Length: 5\r\n" END), 400, "body" },
     { "ours: a body", BYTES(GET HOST "Transfer-Encoding: chunked\r\n" END), 400, "body" },
     { "ours: a body of no bytes, and one", BYTES(GET HOST "Content-Length: 5\r\nContent-Length: 0\r\n" END), 400, "body" },
     { "4.2.1 item 1 no minor version", BYTES("GET / HTTP/1.x\r\n" HOST END), 400, "HTTP/1.1 wanted" },
+    { "4.2.1 item 1 a minor version that is no digit", BYTES("GET / HTTP/1.:\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "4.2.1 item 1 HTTP/1.0", BYTES("GET / HTTP/1.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "4.2.1 item 1 HTTP/2", BYTES("GET / HTTP/2.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "RFC 9112 2.3 letter case", BYTES("GET / http/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
@@ -785,7 +787,7 @@ static void test_request(void)
         check_request(&request_rows[i]);
     check_bytes_of_names();
     check_seen("GET / HTTP/1.0\r\nHost: a b\r\n\r\n", "HTTP/1.0");
-    check_seen("GET /\r\nHost: a\r\n\r\n", "GET /");
+    check_seen("\r\nGET /\r\nHost: a\r\n\r\n", "GET /");
     check_seen("PUT / HTTP/1.1\r\nHost: a b\r\n\r\n", "PUT");
     check_seen(GET "Host: a b\r\nX: y\r\n\r\n", "a b");
     check_seen(GET HOST "Upgrade x\r\n : y\r\n\r\n", "Upgrade x");
