@@ -846,6 +846,8 @@ static const struct frame_row {
     { "5.2 a header alone", BYTES("\x81\xFE\x00\x7E" K), "" },
     { "5.2 125 in two bytes", BYTES("\x81\xFE\x00\x7D" K), "breach(1002)" },
     { "5.2 65535 in eight bytes", BYTES("\x81\xFF\0\0\0\0\0\0\xFF\xFF" K), "breach(1002)" },
+    { "5.2 125 in two bytes, told by these", BYTES("\x81\xFE\x00\x7D"), "breach(1002)" },
+    { "5.2 65536 in eight bytes", BYTES("\x81\xFF\0\0\0\0\0\x01\0\0" K), "breach(1009)" },
     { "5.2 top bit of the length", BYTES("\x81\xFF\x80\0\0\0\0\0\0\0" K), "breach(1002)" },
     { "5.2 RSV1", BYTES("\xC1\x80" K), "breach(1002)" },
     { "5.2 RSV2", BYTES("\xA1\x80" K), "breach(1002)" },
