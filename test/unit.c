@@ -873,6 +873,8 @@ static const struct frame_row {
     { "ours: at the limit in fragments, behind another", BYTES("\x81\x81" K "a" "\x01\xFE\x00\xC8" K FIFTY FIFTY FIFTY FIFTY "\x80\xE4" K FIFTY FIFTY), "text(a) text(" FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY ")" },
     { "ours: far over the limit", BYTES("\x81\xFF\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF" K), "breach(1009)" },
     { "8.1 C0 AF", BYTES("\x81\x83" K "a\xC0\xAF"), "breach(1007 at 2)" },
+    { "8.1 behind another message", BYTES("\x81\x81" K "a" "\x81\x82" K "b\xFF"), "text(a) breach(1007 at 2)" },
+    { "8.1 cut at the end, behind another message", BYTES("\x81\x81" K "a" "\x81\x82" K "b\xC3"), "text(a) breach(1007 at 2)" },
     { "8.1 before the frame is whole", BYTES("\x81\xFD" K "ab\xFF"), "breach(1007 at 3)" },
     { "8.1 a character across fragments", BYTES("\x01\x82" K "a\xC3" "\x80\x82" K "\xA9z"), "text(a\xC3\xA9z)" },
     { "8.1 ASCII to its last character, beside others", BYTES("\x81\x83" K "\xC3\xA9\x7F"), "text(\xC3\xA9\x7F)" },
@@ -1126,6 +1128,19 @@ static void check_again(void)
     free(buf);
 }
 
+static void check_start(void)
+{
+    static const char behind[] = "\r\n\x81\x81" K "a";
+    uint8_t *buf = heap_copy(behind, sizeof behind - 1);
+    struct ws_decoder d;
+    struct ws_event e;
+
+    ws_start(&d, 2, LIMIT);
+    check(ws_next(&d, buf, sizeof behind - 1, &e) == WS_TEXT && e.len == 1 && buf[e.at] == 'a',
+          "ws_start begins somewhere else");
+    free(buf);
+}
+
 static void test_frames(void)
 {
     for (size_t i = 0; i < COUNT(frame_rows); i++)
@@ -1133,6 +1148,7 @@ static void test_frames(void)
     check_close_codes();
     check_masks();
     check_again();
+    check_start();
 }
 
 /* ---- ws.c: what the server sends ---- */
