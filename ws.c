@@ -786,8 +786,6 @@ size_t ws_keep(struct ws_decoder *d, uint8_t *to, const uint8_t *from, size_t le
     memmove(to + done, from + d->at, rest);
     d->start = 0;
     d->end = d->at = done;
-    if (d->whole)
-        forget_message(d);
     return done + rest;
 }
 

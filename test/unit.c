@@ -1128,6 +1128,28 @@ static void check_again(void)
     free(buf);
 }
 
+/* What has come of a message behind another one moves to the front. */
+static void check_keep(void)
+{
+    static const char cut[] = "\x81\x81" K "a" "\x81\x83" K "b";
+    uint8_t *buf = heap_copy(cut, sizeof cut - 1), *rest;
+    struct ws_decoder d;
+    struct ws_event e;
+    size_t len;
+
+    ws_start(&d, 0, LIMIT);
+    check(ws_next(&d, buf, sizeof cut - 1, &e) == WS_TEXT
+          && ws_next(&d, buf, sizeof cut - 1, &e) == WS_MORE, "there is one message and a half");
+    rest = heap_copy("xyz", 3);
+    len = ws_keep(&d, rest, buf, sizeof cut - 1);
+    check(len == 1, "ws_keep: %zu bytes kept of half a message, want 1", len);
+    memcpy(rest + 1, "cd", 2);
+    check(ws_next(&d, rest, 3, &e) == WS_TEXT && e.len == 3 && memcmp(rest + e.at, "bcd", 3) == 0,
+          "ws_keep lost half a message");
+    free(buf);
+    free(rest);
+}
+
 static void check_start(void)
 {
     static const char behind[] = "\r\n\x81\x81" K "a";
@@ -1148,6 +1170,7 @@ static void test_frames(void)
     check_close_codes();
     check_masks();
     check_again();
+    check_keep();
     check_start();
 }
 
@@ -1190,7 +1213,7 @@ static void test_write(void)
                 BYTES("\x81\x7F\0\0\0\0\0\1\0\0"));
     check_bytes("5.5.3 pong", out, ws_write_control(out, WS_OP_PONG, (const uint8_t *)"hi", 2),
                 BYTES("\x8A\x02hi"));
-    check_bytes("5.5.1 code", out, ws_write_close(out, 1002, "no"), BYTES("\x88\x04\x03\xEAno"));
+    check_bytes("5.5.1 code", out, ws_write_close(out, 1007, "no"), BYTES("\x88\x04\x03\xEFno"));
     check_bytes("7.4.1 1005 is not sent", out, ws_write_close(out, WS_NO_CODE, "x"), BYTES("\x88\0"));
     memset(reason, 'r', sizeof reason);
     reason[sizeof reason - 1] = '\0';
