@@ -83,6 +83,10 @@ json-suite: chat test-programs
 prove:
 	@sh test/prove.sh
 
+## mutation: change json.c and ws.c in one place after the other, the tables have to notice; half an hour, needs python3
+mutation:
+	@python3 test/mutation.py
+
 ## coverage: show which branches the tests take, 100 % and 95 % are wanted; needs gcc, gcovr (from PyPI)
 coverage:
 	@sh test/coverage.sh
@@ -97,4 +101,4 @@ help:
 
 always:
 
-.PHONY: always bench clean conformance coverage demo fuzz help json-suite prove soak test test-programs
+.PHONY: always bench clean conformance coverage demo fuzz help json-suite mutation prove soak test test-programs
