@@ -333,6 +333,7 @@ static size_t room_of(const struct client *c)
 static uint8_t *outbox_end(struct client *c, size_t most)
 {
     int slot = slot_of(c);
+    assert(most <= room_of(c));
     if (c->out_used == 0) {
         c->out = hot_used < HOT ? hot[hot_used++] : outbox[slot];
         c->out_at = 0;
