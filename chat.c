@@ -997,7 +997,7 @@ static void resume(int who)
     c->life = now;
     add(&recent, who);
     digest(c, inbox[who], c->in_used);
-    if (wants_input(c) && c->state == OPEN && stop_began == 0)
+    if (wants_input(c) && c->state == OPEN)
         receive(c);
 }
 
@@ -1488,15 +1488,9 @@ static void on_signal(int number)
     errno = saved;
 }
 
-/* A last try for what is queued or parked; what still finds no room is lost. */
-static void give_up_waiting(void)
+/* What is still queued has found no room in this turn either, and is lost. */
+static void empty_queue(void)
 {
-    flush_all();
-    for (int at = 0; at < PLACES; at++)
-        if (places[at].first != NONE)
-            add(&unserved, at);
-    serve_all();
-    approach->run();
     leave_line(ROUTER);
     for (; queue_count > 0; queue_count--) {
         log_message(&queue[queue_head], "lost, the server is stopping: ");
@@ -1523,7 +1517,7 @@ static void stop(int number)
     stop_began = now;
     while (listener_count > 0)
         close(listeners[--listener_count]);
-    give_up_waiting();
+    empty_queue();
     for (int i = 0; i < in_use; i++)
         say_goodbye(&clients[seats[i]]);
 }
@@ -1542,14 +1536,14 @@ static void obey_signal(void)
 static void turn(void)
 {
     bool full = look();
-    if (watched[0].revents != 0)
-        obey_signal();
     for (int i = 0; i < listener_count; i++)
         if (watched[1 + i].revents != 0)
             accept_from(listeners[i]);
     attend_all();
     serve_all();
     approach->run();
+    if (watched[0].revents != 0)
+        obey_signal();
     flush_all();
     if (full && soonest <= now)
         expire_all();

@@ -32,8 +32,12 @@ start_chat() {
 
 # Waits for a server that was told to stop; its status.  (Another signal would end it at once.)
 await_end() {
-    local pid=$CHAT_PID
+    local pid=$CHAT_PID tries=0
     CHAT_PID=
+    while kill -0 "$pid" 2>/dev/null && ((++tries < 1000)); do
+        sleep 0.01
+    done
+    ((tries < 1000)) || kill -KILL "$pid"       # it hangs
     wait "$pid"
 }
 
@@ -41,6 +45,7 @@ await_end() {
 stop_chat() {
     if [ -n "${CHAT_PID-}" ]; then
         kill "$CHAT_PID" 2>/dev/null || true
+        kill -CONT "$CHAT_PID" 2>/dev/null || true      # if a test left it stopped
         await_end
     fi
 }

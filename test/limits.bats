@@ -25,6 +25,8 @@ A text {"recipient_id":4,"message":"still here"}
 D expect text {"sender_id":1,"message":"still here"}
 F connect
 F expect http 503
+# E lingers, but not where there would be room for F.
+no log made room
 END
 }
 
@@ -58,11 +60,12 @@ H1 connect
 H2 connect
 H3 connect
 H4 connect
-H2 send "GET / HTTP/1.1\r\n"
+# If its time had passed, it would get 408.
+H1 send "GET / HTTP/1.1\r\n"
 A join
-H1 expect end
+H1 expect eof
 B join
-H2 expect end
+H2 expect eof
 A text {"recipient_id":2,"message":"we are in"}
 B expect text {"sender_id":1,"message":"we are in"}
 END
@@ -159,8 +162,9 @@ END
     [ "$room" -gt 10 ]
     # peer has descriptors of its own to spare
     { for ((i = 1; i <= room; i++)); do echo "U$i join"; done
-      echo "X connect"
-      echo "X expect http 503"
+      # There are descriptors for all spare places as well.
+      for ((i = 1; i <= 16; i++)); do printf 'X%d connect\nX%d expect http 503\n' $i $i; done
+      echo "no log cannot accept"
       echo "U1 quiet"
     } | play
 }
@@ -293,6 +297,29 @@ log bytes from it that waited are lost
 log user 1: the server stopped; lost:
 END
     await_end
+}
+
+@test "directory: who waits when the server is told to stop gets the room that there is by then" {
+    start_chat
+    play <<'END'
+R rcvbuf 4096
+R join
+F join
+C join
+F say R 60000 20
+log waits for room at user 1
+C say R 20
+log user 3 waits for
+# It finds the signal and the room in one look.
+signal STOP
+R sip 150000
+signal TERM
+signal CONT
+R expect said F,C 0 6
+R expect close 1001
+END
+    await_end
+    logged 'user 3 -> user 1: "'
 }
 
 @test "what waits in the router's queue is logged as lost, message by message" {
