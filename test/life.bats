@@ -201,6 +201,38 @@ no log user 4 left
 END
 }
 
+@test "whoever shows life after a ping is pinged once more before it is hung up on" {
+    start_chat -k 1
+    play <<'END'
+# Neither answers; Writer only writes, Reader only reads.
+Reader join
+Writer join
+Reader expect ping
+Writer expect ping
+Writer say Reader 20
+Reader expect said Writer 20
+Reader expect ping
+Writer expect ping
+END
+}
+
+@test "a ping is no sign of life of whoever it is sent to" {
+    start_chat -k 1
+    play <<'END'
+Silent join
+Alive join Sec-WebSocket-Protocol: notices
+Alive expect notice you are user 2
+Silent expect ping
+Alive expect ping
+# By the time that Alive is pinged again, Silent has been so for two seconds and a half.
+Alive silent 500
+Alive frame op=pong
+Alive expect ping
+Alive say Silent 20
+Alive expect notice user 1 is not connected
+END
+}
+
 @test "a client that is parked is not taken for silent, nor at once when it goes on" {
     start_chat -k 1
     play_stuffed <<'END'
@@ -570,22 +602,29 @@ END
 
 @test "users whose ids share a bucket of the table are told apart, whoever leaves first" {
     start_chat -q
-    { echo "A join"
-      for ((id = 2; id <= 4096; id++)); do printf 'X join\nX reset\n'; done
+    { printf 'A join\nB join\n'
+      for ((id = 3; id <= 4096; id++)); do printf 'X join\nX reset\n'; done
       cat <<'END'
-B join
-B expect id 4097
-A text {"recipient_id":4097,"message":"to B"}
-B expect text {"sender_id":1,"message":"to B"}
-B text {"recipient_id":1,"message":"to A"}
+# 1 and 4097 share one, 2 and 4098 another.
+A2 join
+A2 expect id 4097
+B2 join Sec-WebSocket-Protocol: notices
+B2 expect notice you are user 4098
+A text {"recipient_id":4097,"message":"to A2"}
+A2 expect text {"sender_id":1,"message":"to A2"}
+A2 text {"recipient_id":1,"message":"to A"}
 A expect text {"sender_id":4097,"message":"to A"}
+# The first that came leaves, and the last: they are gone once the next one is in.
 A close
-C join Sec-WebSocket-Protocol: notices
-C expect notice you are user 4098
-C text {"recipient_id":1,"message":"gone"}
-C expect notice user 1 is not connected
-C text {"recipient_id":4097,"message":"still here"}
-B expect text {"sender_id":4098,"message":"still here"}
+C join
+B2 text {"recipient_id":1,"message":"gone"}
+B2 expect notice user 1 is not connected
+B2 text {"recipient_id":4097,"message":"still here"}
+A2 expect text {"sender_id":4098,"message":"still here"}
+B2 close
+D join
+D text {"recipient_id":2,"message":"still here"}
+B expect text {"sender_id":4100,"message":"still here"}
 END
     } | play
 }
