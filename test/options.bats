@@ -132,14 +132,17 @@ A join
 A quiet
 END
     stop_chat
-    start_chat -l ::1 || skip "this machine has no ::1"
-    play <<'END'
+    for address in ::1 ::; do
+        start_chat -l $address || skip "this machine has no ::1"
+        play <<'END'
 A refused 127.0.0.1
 A connect ::1
 A join
 A quiet
 log joined from [::1]:
 END
+        stop_chat
+    done
 }
 
 @test "a port in use is one clear line, and status 1" {
