@@ -163,6 +163,7 @@ static struct peer {
     int line_len;
     int user;                   /* its id; 0: none */
     bool left;
+    int64_t left_at;            /* when the log said so */
     size_t lost_to, lost_from;  /* bytes, by the log */
 } peers[PEERS];
 
@@ -502,11 +503,20 @@ static void note_left(struct peer *p, const char *why)
 {
     promise(!p->left, "it had left");
     p->left = true;
+    p->left_at = clock_us;
     /* What it sends after a Close, its or ours, is thrown away. */
     if (strstr(why, "Close") != NULL || strstr(why, "stopping") != NULL)
         p->answerable = sent_and_read(p);
     promise(strstr(why, "did not read") == NULL || clock_us - p->took >= STALL_MS * MS,
             "it did read, %" PRId64 " us ago", clock_us - p->took);
+}
+
+/* On its way out a peer is cut off only if it takes nothing, or takes for ever. */
+static void note_cut(const struct peer *p)
+{
+    int64_t in_all = clock_us - p->left_at, idle = clock_us - p->took;
+    promise(in_all >= CLOSE_ALL_MS * MS || (in_all >= CLOSE_MS * MS && idle >= CLOSE_MS * MS),
+            "it is cut off after %" PRId64 " us, %" PRId64 " since it took something", in_all, idle);
 }
 
 static void note_line(const char *line)
@@ -528,6 +538,8 @@ static void note_line(const char *line)
     }
     if (sscanf(line, "user %d left: %n", &a, &n) == 1 && n > 0)
         note_left(user(a), line + n);
+    if (strstr(line, ": did not close in time; lost: ") != NULL && sscanf(line, "user %d", &a) == 1)
+        note_cut(user(a));
     if (lost != NULL && sscanf(line, "user %d", &a) == 1
         && sscanf(lost, "; lost: %zu bytes to it, %zu from it", &lost_to, &lost_from) == 2) {
         user(a)->lost_to += lost_to;
