@@ -117,8 +117,8 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *
  * Where nothing is left to be written, DRAINING is passed over; CLOSING turns to
  * it if the end of input comes first.  Any state but JOINING, which nobody looks
- * at while it waits for the router, turns DEAD when a deadline passes or input
- * fails. */
+ * at while it waits for the router, turns DEAD when input fails or a deadline
+ * passes; but half a request gets 408 first, and a silent user a ping. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -1293,9 +1293,9 @@ static void accept_from(int listener)
 
 /* ---- 9. Waiting: what poll costs, and how to pay less ------------------------------------------------
  *
- * poll() looks at every descriptor on every call, some 0.1 microseconds each:
- * among 10,000 idle users, each message of two who talk would cost a
- * millisecond.  So there are two looks.  The short one is at those who talked
+ * poll() looks at every descriptor on every call, a third of a microsecond each
+ * or more: among 10,000 idle users, each message of two who talk would cost
+ * milliseconds.  So there are two looks.  The short one is at those who talked
  * lately or are in the middle of something.  The look at everyone comes
  *   - when the short one was quiet for a millisecond: then we sleep in it;
  *   - else when the last one is ten times its own cost ago, so that it takes a
