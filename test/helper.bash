@@ -44,8 +44,8 @@ await_end() {
 # Ends the server as a user would, and fails if that is not in order.
 stop_chat() {
     if [ -n "${CHAT_PID-}" ]; then
-        kill "$CHAT_PID" 2>/dev/null || true
         kill -CONT "$CHAT_PID" 2>/dev/null || true      # if a test left it stopped
+        kill "$CHAT_PID" 2>/dev/null || true
         await_end
     fi
 }
