@@ -643,6 +643,7 @@ static bool router_send(const struct message *m, int sender)
         log_line("user %" PRId64 " waits for the router", m->from);
         return false;
     }
+    assert(m->len <= MESSAGE);
     tail = (queue_head + queue_count++) % QUEUE;
     queue[tail] = *m;
     queue[tail].token = memcpy(queued[tail], m->token, m->len);
