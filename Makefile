@@ -67,7 +67,7 @@ fuzz:
 
 SOAK = -s 30
 
-## soak: see that nothing is lost when hundreds come, talk, stall and leave, a minute in all; SOAK='-s 3600'
+## soak: see that nothing is lost when hundreds come, talk, stall and leave, a minute in all; an hour: SOAK='-s 1800'
 soak: always
 	@mkdir -p test/bin
 	$(COMPILE) $(HURRIED) -o test/bin/chat-hurried chat.c $(PROTOCOL)
