@@ -1,11 +1,12 @@
 /* chat.c -- a WebSocket chat server: who is connected, who gets what, and when.
  *
- * One thread, one poll().  Nobody is ever waited for: a client whose message
- * finds no room is parked, which means that its socket is not read until there
- * is room, and TCP slows it down.  All memory is in the arrays below.
+ * One thread, one poll().  No call waits for a client: one whose message finds
+ * no room is parked, which means that its socket is not read until there is
+ * room, and TCP slows it down.  All memory is in the arrays below.
  *
  * How to read it: main and turn, at the end, are the table of contents; the
- * two approaches that the program compares stand side by side in part 5.
+ * two approaches of the article that README.md names stand side by side in
+ * part 5.  "5.5.2:" means RFC 6455 section 5.5.2.
  *
  *    1  limits                    6  what clients say
  *    2  clients and their states  7  leaving
@@ -81,9 +82,10 @@ enum {
     LOG_QUOTE = 120             /* bytes of a message that the log shows */
 };
 
-/* An answer to a frame, a pong or a notice, always has room: a frame is decoded
- * only while this much is free in its sender's own outbox.  One close frame has
- * room of its own, too.  What others send never uses these bytes. */
+/* An answer to a frame, a pong or a notice (a text from the server), always has
+ * room: a frame is decoded only while RESERVE bytes are free in its sender's own
+ * outbox.  One close frame has room of its own, too.  What others send never uses
+ * these bytes. */
 enum {
     REPLY_MAX = 256,
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
@@ -195,7 +197,7 @@ static bool is_known(const struct client *c)
     return c->state == OPEN && !c->broken;
 }
 
-/* A set of slots (and other places to wait at) that is walked in order. */
+/* A set of slots, and of the other places to wait at (part 4). */
 enum { ROUTER = SLOTS, DOOR, PLACES };
 
 struct list {
@@ -206,7 +208,7 @@ struct list {
 
 static struct list recent;      /* talked lately: part 9 */
 static struct list written;     /* something was put into the outbox this turn */
-static struct list unserved;    /* places where those who wait may go on */
+static struct list unserved;    /* places where somebody who waits may go on */
 static struct list leaving;     /* DEAD: reap() frees them */
 
 static void add(struct list *l, int i)
@@ -354,6 +356,7 @@ static void put_control(struct client *c, enum ws_opcode opcode, const uint8_t *
         c->out_used += ws_write_control(outbox_end(c, WS_CONTROL_FRAME), opcode, payload, len);
 }
 
+/* The text goes into JSON as it is: nothing that a client sent may be in it. */
 static void put_notice(struct client *c, const char *format, ...)
 {
     char token[REPLY_MAX - WS_HEADER_MAX - JSON_AROUND];
@@ -386,7 +389,7 @@ static struct waiter {
     int at;                     /* the place, or NONE: not parked */
     int next;                   /* in line behind it, or NONE */
     size_t needs;               /* bytes, in an outbox */
-    bool served;                /* first in line: this once it does not queue */
+    bool served;                /* it was first in line: this once it does not queue */
 } waiters[SLOTS + 1];
 
 static int queue_count;         /* messages in the router's queue */
@@ -396,8 +399,8 @@ static bool is_parked(int who)
     return waiters[who].at != NONE;
 }
 
-/* c can't be reached any more, and what was to be sent to it is lost, and so
- * many bytes that came from it. */
+/* c can't be reached any more: what was to be sent to it is lost, and `from`
+ * bytes that it sent. */
 static void log_gone(const struct client *c, const char *why, size_t from)
 {
     if (c->id != 0 && c->out_used + from > 0)
@@ -465,12 +468,14 @@ static void enter(struct client *c, enum state next)
 
 static void router_run(void);
 
+/* Where the queue is full the router is run first: ten is no limit while it can
+ * move on. */
 static bool has_room(int at, size_t needs)
 {
     if (at == DOOR)
         return !is_parked(ROUTER);
     if (at == ROUTER && queue_count == QUEUE)
-        router_run();           /* ten is no limit while the router moves on */
+        router_run();
     if (at == ROUTER)
         return queue_count < QUEUE;
     return !is_known(&clients[at]) || room_of(&clients[at]) >= needs;
@@ -494,8 +499,8 @@ static void serve(int at)
     int who;
     while ((who = places[at].first) != NONE && has_room(at, waiters[who].needs)) {
         leave_line(who);
-        /* At its own outbox it waited for room to be answered in: it had its turn
-         * for that, and not for the message that it sends next. */
+        /* At its own outbox it waited for room to be answered in.  For the message
+         * that it sends next, it has not queued yet. */
         waiters[who].served = at != who;
         resume(who);
     }
@@ -562,7 +567,8 @@ static void log_message(const struct message *m, const char *what)
 
 /* The article logs it; a sender that speaks `notices` is told as well.  The
  * reply reserve is for what a client is told about its own frames, so that the
- * router, which is late, has to find room like anyone else. */
+ * router, which is late, has to find room like anyone else.  Returns false if
+ * it is parked until there is. */
 static bool undeliverable(const struct message *m, int who, bool served)
 {
     struct client *from = find_user(m->from);
@@ -1056,7 +1062,6 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* When c is to be looked after even if nothing comes or goes. */
 static int64_t stall_deadline(const struct client *c)
 {
     return places[slot_of(c)].first != NONE && !c->broken ? c->took + STALL_MS * MS : NEVER;
@@ -1069,6 +1074,7 @@ static int64_t silence_deadline(const struct client *c)
     return c->life + (c->pinged ? 2 : 1) * keep;
 }
 
+/* When c is to be looked after even if nothing comes or goes. */
 static int64_t deadline_of(const struct client *c)
 {
     switch (c->state) {
@@ -1137,7 +1143,7 @@ static void set_free(struct client *c)
     enter(c, FREE);
 }
 
-/* Who still waits for it is told first, and the router has to let it go. */
+/* A slot is free once nobody waits for it any more, and the router is not stuck. */
 static void reap(void)
 {
     int kept = 0;
@@ -1244,6 +1250,7 @@ static void seat_client(int fd)
     enter(c, REQUEST);
 }
 
+/* Those in these two states are always in `recent`. */
 static bool evict(void)
 {
     struct client *oldest = NULL;
@@ -1261,10 +1268,10 @@ static bool evict(void)
     return true;
 }
 
-/* Is there a place for one more, made if need be?  Nobody can keep others out
- * with half-open connections; but those who linger after a 503 have no place
- * to give. */
-static bool find_place(void)
+/* Is there a seat for one more, made free if need be?  Nobody can keep others out
+ * with half-open connections.  But where all seats belong to those who stay, who
+ * lingers after a 503 has none to give. */
+static bool find_seat(void)
 {
     bool found = staying < capacity;
     while (found && in_use - leaving.count >= capacity)
@@ -1283,7 +1290,7 @@ static void accept_from(int listener)
             accept_again = now + ACCEPT_PAUSE_MS * MS;
             return;
         }
-        bool full = !find_place();
+        bool full = !find_seat();
         seat_client(fd);
         if (full) {
             struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };
@@ -1309,6 +1316,7 @@ enum {
     COST_SHARE = 10
 };
 
+/* First the signal pipe, then the listeners, then clients. */
 static struct pollfd watched[SLOTS + LISTENERS + 1];
 static int watched_slot[SLOTS + LISTENERS + 1];
 static int watched_count;
@@ -1381,7 +1389,8 @@ static void watch_everyone(void)
 /* With a timeout, poll sets a timer on each call and removes it on return, which
  * costs a microsecond or two: a tenth of a message of two who talk alone.  So it
  * has none, and an alarm ends it, by a byte in the signal pipe.  An alarm once set
- * stays, although most deadlines move on before it rings: it then is set again. */
+ * stays, although most deadlines move on before it rings: the next one is set when
+ * it has rung. */
 static void set_alarm(int64_t when)
 {
     int64_t us = when > now ? when - now : 1;
