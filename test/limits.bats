@@ -56,19 +56,23 @@ END
 @test "half-open connections keep nobody out: the oldest makes room" {
     start_chat tiny
     play <<'END'
+U join
+# Each is accepted before the next one comes: by its answer, U's ping was read behind it.
 H1 connect
-H2 connect
-H3 connect
-H4 connect
 H1 send "GET / HTTP/1.1\r\n"
+U quiet
+H2 connect
+U quiet
+H3 connect
+U quiet
 A join
 H1 expect end
 # So it would have been told that its time had passed.
 no log 408
 B join
 H2 expect end
-A text {"recipient_id":2,"message":"we are in"}
-B expect text {"sender_id":1,"message":"we are in"}
+A text {"recipient_id":3,"message":"we are in"}
+B expect text {"sender_id":2,"message":"we are in"}
 END
 }
 
