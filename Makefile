@@ -31,39 +31,39 @@ test-programs: always
 	$(COMPILE) $(HURRIED) -o test/bin/chat-hurried chat.c $(PROTOCOL)
 	$(COMPILE) $(TINY) -o test/bin/chat-tiny chat.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/peer test/peer.c
-	$(COMPILE) -o test/bin/demo test/demo.c
+	$(COMPILE) -o test/bin/demo test/measure/demo.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)
-	$(COMPILE) -o test/bin/split test/split.c $(PROTOCOL)
-	$(COMPILE) -o test/bin/fuzz-request test/fuzz-request.c $(PROTOCOL)
-	$(COMPILE) -o test/bin/fuzz-frames test/fuzz-frames.c $(PROTOCOL)
-	$(COMPILE) -o test/bin/fuzz-json test/fuzz-json.c $(PROTOCOL)
-	$(COMPILE) -o test/bin/fuzz-chat test/fuzz-chat.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/split test/fuzz/split.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/fuzz-request test/fuzz/fuzz-request.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/fuzz-frames test/fuzz/fuzz-frames.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/fuzz-json test/fuzz/fuzz-json.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/fuzz-chat test/fuzz/fuzz-chat.c $(PROTOCOL)
 
 ## demo: see in half a minute what a user who does not read does to others, in both approaches
 demo: chat always
 	@mkdir -p test/bin
-	$(COMPILE) -o test/bin/demo test/demo.c
+	$(COMPILE) -o test/bin/demo test/measure/demo.c
 	test/bin/demo
 
 ## bench: measure both approaches beside a bare relay, in a few minutes; BENCH=--help has more
 bench: chat always
 	@mkdir -p test/bin
 	$(COMPILE) -DCLIENTS=10200 -DMESSAGE=4096 -o test/bin/chat-big chat.c $(PROTOCOL)
-	$(COMPILE) -o test/bin/relay test/relay.c
-	$(COMPILE) -o test/bin/bench test/bench.c
+	$(COMPILE) -o test/bin/relay test/measure/relay.c
+	$(COMPILE) -o test/bin/bench test/measure/bench.c
 	test/bin/bench $(BENCH)
 
-## conformance: run 301 Autobahn cases against test/echo.c; needs kosoku (from PyPI)
+## conformance: run 301 Autobahn cases against test/prove/echo.c; needs kosoku (from PyPI)
 conformance: always
 	@mkdir -p test/bin
-	$(COMPILE) -o test/bin/echo test/echo.c $(PROTOCOL)
-	@sh test/conformance.sh
+	$(COMPILE) -o test/bin/echo test/prove/echo.c $(PROTOCOL)
+	@sh test/prove/conformance.sh
 
 FUZZ = -max_total_time=15
 
 ## fuzz: look for bytes that break a promise, a minute in all; needs clang with its libFuzzer
 fuzz:
-	@for target in request frames json chat; do sh test/fuzz.sh $$target $(FUZZ) || exit 1; done
+	@for target in request frames json chat; do sh test/fuzz/fuzz.sh $$target $(FUZZ) || exit 1; done
 
 SOAK = -s 30
 
@@ -71,25 +71,25 @@ SOAK = -s 30
 soak: always
 	@mkdir -p test/bin
 	$(COMPILE) $(HURRIED) -o test/bin/chat-hurried chat.c $(PROTOCOL)
-	$(COMPILE) -o test/bin/soak test/soak.c
+	$(COMPILE) -o test/bin/soak test/measure/soak.c
 	test/bin/soak -a directory $(SOAK) test/bin/chat-hurried
 	test/bin/soak -a router $(SOAK) test/bin/chat-hurried
 
 ## json-suite: send the documents of JSONTestSuite to the server; needs DIR=, where they are
 json-suite: chat test-programs
-	@sh test/json-suite.sh "$(DIR)"
+	@sh test/prove/json-suite.sh "$(DIR)"
 
 ## prove: let Frama-C show that no input breaks the protocol files, in three minutes; needs frama-c
 prove:
-	@sh test/prove.sh
+	@sh test/prove/prove.sh
 
 ## mutation: change json.c and ws.c in one place after the other, the tables have to notice; half an hour, needs python3
 mutation:
-	@python3 test/mutation.py
+	@python3 test/prove/mutation.py
 
 ## coverage: show which branches the tests take, 100 % and 95 % are wanted; needs gcc, gcovr (from PyPI)
 coverage:
-	@sh test/coverage.sh
+	@sh test/prove/coverage.sh
 
 ## clean: remove what was built
 clean:

@@ -1,13 +1,13 @@
 #!/usr/bin/env bats
 # Splitting never matters, by streams that are made up here; and the promises that fuzzing looks
-# to break, for the bytes in corpus/: a few that reach all that longer runs of it have reached.
+# to break, for the bytes in fuzz/corpus/: a few that reach all that longer runs of it have reached.
 
 bats_require_minimum_version 1.5.0
 load helper
 
 # replay TARGET: the last file named is the one that failed
 replay() {
-    local files=("$BATS_TEST_DIRNAME/corpus/$1"/*)
+    local files=("$BATS_TEST_DIRNAME/fuzz/corpus/$1"/*)
     ((${#files[@]} > 10))
     "$BIN/fuzz-$1" "${files[@]}"
 }

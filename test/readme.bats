@@ -13,7 +13,7 @@ teardown() {
 }
 
 readme() {
-    bash "$BATS_TEST_DIRNAME/readme.sh" "$@"
+    bash "$BATS_TEST_DIRNAME/prove/readme.sh" "$@"
 }
 
 need_a_class() {
@@ -102,7 +102,7 @@ wrong() {
     sed -i "$others" "$DRAFT"
     sed -i.before "$2" "$DRAFT"
     run ! cmp -s "$DRAFT" "$DRAFT.before"
-    run -1 env PATIENCE=1 bash "$BATS_TEST_DIRNAME/readme.sh" replay "$DRAFT"
+    run -1 env PATIENCE=1 bash "$BATS_TEST_DIRNAME/prove/readme.sh" replay "$DRAFT"
     [[ $output == "$DRAFT:$1: "* ]] || {
         echo "$output"
         echo "expected line $1 to be found wrong after: $2"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The table of rules, rfc6455.md, speaks of functions and tests that there are.
+# The table of rules, prove/rfc6455.md, speaks of functions and tests that there are.
 
 bats_require_minimum_version 1.5.0
 
@@ -49,7 +49,7 @@ check() {
 }
 
 @test "each rule of RFC 6455 names a function that keeps it and a test that shows it, or a reason" {
-    run check rfc6455.md
+    run check prove/rfc6455.md
     echo "$output"
     [ "$status" = 0 ]
     [[ $output =~ ^[0-9]{2,}\ rows,\ [0-9]{2,}\ functions$ ]]

@@ -5,7 +5,7 @@
 # A branch is here what it is to the compiler: each && and || is one, too.  That a failing
 # assert is never seen is left out.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 if ! command -v gcc >/dev/null || ! command -v gcovr >/dev/null; then
     echo "make coverage needs gcc and gcovr: pip install gcovr" >&2

@@ -1,6 +1,6 @@
 /* shim.c -- a system that fails: a library to preload between the server and libc.
  *
- *     cc -shared -fPIC -o shim.so test/shim.c
+ *     cc -shared -fPIC -o shim.so test/fuzz/shim.c
  *     LD_PRELOAD=./shim.so SHIM='read EINTR 3, write half 2' ./chat
  *
  * Whatever a system call may do wrong, and hardly ever does.  Each fault in $SHIM is

@@ -1,10 +1,10 @@
 #!/bin/sh
-# fuzz.sh TARGET [OPTION...]: runs test/fuzz-TARGET.c with libFuzzer and its options.
+# fuzz.sh TARGET [OPTION...]: runs test/fuzz/fuzz-TARGET.c with libFuzzer and its options.
 #
-# It begins with test/corpus/TARGET.  What it adds is kept in test/bin/fuzz-TARGET.d, and bytes
+# It begins with test/fuzz/corpus/TARGET.  What it adds is kept in test/bin/fuzz-TARGET.d, and bytes
 # that break a promise in test/bin/TARGET-crash-*: give these to test/bin/fuzz-TARGET.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 target=$1
 shift
 
@@ -16,7 +16,7 @@ fi
 mkdir -p "test/bin/fuzz-$target.d"
 clang -std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g -fsanitize=fuzzer,address,undefined \
     -fno-sanitize-recover=all -DMAIN_ELSEWHERE -o "test/bin/libfuzzer-$target" \
-    "test/fuzz-$target.c" ws.c json.c sha1.c base64.c
+    "test/fuzz/fuzz-$target.c" ws.c json.c sha1.c base64.c
 echo "== $target"
 "test/bin/libfuzzer-$target" -verbosity=0 -print_final_stats=1 -max_len=600 -timeout=20 \
-    -artifact_prefix="test/bin/$target-" "$@" "test/bin/fuzz-$target.d" "test/corpus/$target"
+    -artifact_prefix="test/bin/$target-" "$@" "test/bin/fuzz-$target.d" "test/fuzz/corpus/$target"

@@ -20,7 +20,7 @@ fail() {
 
 dir=$(cd "${1:-/nowhere}" 2>/dev/null && pwd) && ls "$dir"/[yni]_*.json >/dev/null 2>&1 ||
     fail "make json-suite needs DIR=, a directory with the documents of JSONTestSuite"
-cd "$(dirname "$0")/bin"
+cd "$(dirname "$0")/../bin"
 limit=65536                     # bytes of a message, in the server
 
 in_hex() {

@@ -2,11 +2,11 @@
 """mutation.py -- would the tests notice?  Changes json.c and ws.c in one small place at a time,
 and passes the tables of unit.c to each of these mutants.
 
-    python3 test/mutation.py [FILE...]          needs cc, and a sanitizer for the second try
+    python3 test/prove/mutation.py [FILE...]    needs cc, and a sanitizer for the second try
 
 A mutant is killed if the tables fail, crash, or do not end.  One that they take is tried once
 more with the sanitizers, which see a byte read too many.  One that compiles to the very same code
-as the original is none.  What survives has to stand in test/mutation.txt with its reason, and of
+as the original is none.  What survives has to stand in test/prove/mutation.txt with its reason, and of
 all together at least 95 % have to be killed.
 
 Order: making mutants, trying them, the list of survivors, main.
@@ -175,7 +175,7 @@ class Subject:
 
 def explained():
     """A reason stands above those that it is for: `- file: line  =>  mutated line`."""
-    with open("test/mutation.txt", encoding="utf-8") as f:
+    with open("test/prove/mutation.txt", encoding="utf-8") as f:
         return {line[2:].strip() for line in f if line.startswith("- ")}
 
 
@@ -208,7 +208,7 @@ def run(name, known, seen):
 
 def main():
     os.nice(10)
-    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
     shutil.rmtree(WORK, ignore_errors=True)
     os.makedirs(WORK)
     known, seen = explained(), set()

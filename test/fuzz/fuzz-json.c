@@ -6,7 +6,7 @@
  * rule, which calls itself for what is nested, and one byte at a time.  Where
  * it stops is the first byte at which no JSON text can go on as this one does. */
 
-#include "../json.h"
+#include "../../json.h"
 #include "fuzz.h"
 
 #include <inttypes.h>

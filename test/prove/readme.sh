@@ -41,7 +41,7 @@
 
 set -u
 LC_ALL=C
-ROOT=$(cd "$(dirname "$0")/.." && pwd)
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 PATIENCE=${PATIENCE-10}          # seconds
 TERMINALS='0 1 2 3 4 5 6 7 8 9' # 0 is the one without a name
 

@@ -1,4 +1,4 @@
-/* prove.c -- what Frama-C's Eva is asked to look at, by test/prove.sh.
+/* prove.c -- what Frama-C's Eva is asked to look at, by test/prove/prove.sh.
  *
  * Each function calls a part of the protocol files with bytes, lengths and state
  * that Eva takes to be anything at all.  If it raises no alarm, no such input
@@ -16,8 +16,8 @@
  * Not shown: ws_write_response.  It leaves its bounds to snprintf, of which Eva
  * does not know that what it writes ends with a NUL. */
 
-#include "../json.h"
-#include "../ws.c"
+#include "../../json.h"
+#include "../../ws.c"
 
 #include <__fc_builtin.h>
 

@@ -4,7 +4,7 @@
 # Every one has to be OK or INFORMATIONAL, and its closing too: NON-STRICT, which kosoku counts
 # as passed, is what a server gets that refuses bad UTF-8 late.
 set -eu
-cd "$(dirname "$0")/bin"
+cd "$(dirname "$0")/../bin"
 
 if ! command -v kosoku >/dev/null; then
     echo "make conformance needs kosoku: pip install kosoku==0.1.0" >&2

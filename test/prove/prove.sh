@@ -1,7 +1,7 @@
 #!/bin/sh
-# prove.sh [WHAT...]: lets Frama-C's Eva look at what test/prove.c calls, all of it by default.
+# prove.sh [WHAT...]: lets Frama-C's Eva look at what test/prove/prove.c calls, all of it by default.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 out=test/bin/prove
 mkdir -p "$out"
 
@@ -20,7 +20,7 @@ prove() {
     esac
     frama-c -eva -main "prove_$what" -lib-entry -machdep gcc_x86_64 \
         -cpp-extra-args=-D_POSIX_C_SOURCE=200809L -eva-precision 2 "$@" \
-        test/prove.c json.c sha1.c base64.c >"$out/$what" 2>&1 || true
+        test/prove/prove.c json.c sha1.c base64.c >"$out/$what" 2>&1 || true
     if grep -q '^\[eva\] done for function' "$out/$what" && ! grep -q 'eva:alarm' "$out/$what"; then
         echo "proved: $what"
     else

@@ -16,7 +16,7 @@
 #ifndef SPLIT_H
 #define SPLIT_H
 
-#include "../ws.h"
+#include "../../ws.h"
 #include "fuzz.h"
 
 enum { STREAM_MAX = 300000 };   /* bytes */

@@ -8,7 +8,7 @@
  * leaves out, deadlines and a limit on what a slow reader may hold up, is what
  * chat.c is about. */
 
-#include "../ws.h"
+#include "../../ws.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -22,8 +22,8 @@
 #define CLIENTS 4               /* few and small, so that things run full */
 #define MESSAGE 1000
 
-#include "../json.h"
-#include "../ws.h"
+#include "../../json.h"
+#include "../../ws.h"
 #include "fuzz.h"
 
 #include <arpa/inet.h>
@@ -69,7 +69,7 @@ static int sim_name(const struct sockaddr *address, char *host, char *port);
 #define fcntl(fd, command, value) sim_control(fd, command, value)
 #define setsockopt(fd, level, name, value, len) sim_option(fd, level, name, value)
 #define main chat_main
-#include "../chat.c"
+#include "../../chat.c"
 #undef main
 
 /* ---- Fuzz bytes ----------------------------------------------------------------------
