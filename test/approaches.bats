@@ -4,7 +4,7 @@
 # A recipient that does not read is hidden by the kernel at first: a few hundred KiB have
 # to be sent before anybody waits for it.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 set -o pipefail

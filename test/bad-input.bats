@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Whatever comes in, the answer says what was wrong, and everybody else talks on.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 # Plays the script from standard input among users 1 and 2, who are not disturbed.

@@ -3,7 +3,7 @@
 # bug reports tell it.  The bytes are the reports', in hexadecimal; all frames have the
 # mask of the RFC's examples, 37 fa 21 3d.  A is user 1 and B user 2, where they join.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 GET=474554202f20485454502f312e310d0a                            # GET / HTTP/1.1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The real curl and the real websocat, as a class would use them.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 setup() {

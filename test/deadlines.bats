@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The deadlines as they are compiled in; all other tests use a hurried server.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 @test "a handshake has ten seconds, and so has a recipient that others wait for" {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The experiment of the stalled reader as "make demo" shows it, with hurried deadlines.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 teardown() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # A system that fails: calls of the server that are interrupted, fall short, or find no room.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 setup_file() {

@@ -2,7 +2,7 @@
 # Splitting never matters, by streams that are made up here; and the promises that fuzzing looks
 # to break, for the bytes in fuzz/corpus/: a few that reach all that longer runs of it have reached.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 # replay TARGET: the last file named is the one that failed

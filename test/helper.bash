@@ -1,7 +1,7 @@
 # helper.bash -- starts the server under test, and stops it whatever happened.
 #
 # A test file begins with
-#     bats_require_minimum_version 1.5.0
+#     bats_require_minimum_version 1.7.0
 #     load helper
 # and then each test starts the server it needs:
 #     start_chat [hurried|tiny] [OPTION...]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # How a connection comes to life, and the ways in which it ends.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 # play_stuffed: a script that goes on where user 1, R, does not read, its outbox is full,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # What happens when something runs out, fails, or is to stop.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 need() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The command line, the limits, and the log.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 # wrong MESSAGE OPTION...: these options are refused, with this line and the usage

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Who is let in: programs, pages that this server served, and what -o names.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 # try VERDICT HOST ORIGIN: 101 or 403

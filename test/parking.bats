@@ -3,7 +3,7 @@
 #
 # Almost all of it holds for both approaches, so that a script is played with each.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 set -o pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # What users see of each other.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 @test "two users send each other messages, exactly as the article shows them" {

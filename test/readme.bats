@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # What README.md shows and names is so; and readme.sh, which says that, can tell.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 setup() {

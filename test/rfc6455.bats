@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The table of rules, prove/rfc6455.md, speaks of functions and tests that there are.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 
 setup() {
     cd "$BATS_TEST_DIRNAME"

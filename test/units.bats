@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # The files that do no I/O, by tables in unit.c.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 @test "sha1.c gives the digests of RFC 3174 and FIPS 180, at every length around a block" {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Most users are silent most of the time.  That must cost nothing, and not their being heard.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 # talk N [,USER]: A and B exchange 2 N messages without a pause.  In one of the rounds, B
