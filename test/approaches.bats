@@ -20,15 +20,12 @@ play_stalled() {
 }
 
 stalled() {
-    cat <<'END'
-A join
-B rcvbuf 4096
-B join
-C join
-D join
-A say B 60000 9
-log waits for room at user 2
-END
+    four_users
+    printf '%s\n' 'A say B 60000 9' 'log waits for room at user 2'
+}
+
+four_users() {
+    printf '%s\n' 'A join' 'B rcvbuf 4096' 'B join' 'C join' 'D join'
 }
 
 in_log() {      # how many lines match this basic regular expression
@@ -66,12 +63,8 @@ END
 flood_to_the_end() {
     start_chat hurried -a "$1"
     {
+        four_users
         cat <<'END'
-A join
-B rcvbuf 4096
-B join
-C join
-D join
 A say B 1000 2000
 log waits for room at user 2
 C say D 20 100
@@ -275,31 +268,4 @@ F expect welcome
 F say C 20
 C expect said F 20
 END
-}
-
-# ---- Who speaks 'notices'
-
-@test "in both approaches, who speaks 'notices' is told who is not connected, and nobody else" {
-    local approach
-    for approach in directory router; do
-        start_chat -a "$approach"
-        play <<'END'
-A join Sec-WebSocket-Protocol: notices
-A expect header Sec-WebSocket-Protocol: notices
-A expect notice you are user 1
-B join
-B expect no header Sec-WebSocket-Protocol
-A say 7 20
-A expect text {"sender_id":0,"message":"user 7 is not connected"}
-A say -1 20
-A expect text {"sender_id":0,"message":"user -1 is not connected"}
-B say 8 20
-log user 2 -> user 8: not delivered: user 8 is not connected
-B quiet
-A quiet
-A say B 20
-B expect said A 20
-END
-        stop_chat
-    done
 }

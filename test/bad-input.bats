@@ -67,21 +67,6 @@ no_id_used() {
     printf '%s\n' 'Z join' 'Z expect id 3'
 }
 
-# answer REQUEST: prints all that the server sends until it closes.  (peer reads a body,
-# but compares no bodies.)
-answer() {
-    local text
-    exec 4<>"/dev/tcp/127.0.0.1/$PORT"
-    printf "$1" >&4
-    IFS= read -r -t 10 -d '' text <&4 || true
-    exec 4>&-
-    printf '%s' "$text"
-}
-
-content_length() {
-    sed -n 's/^Content-Length: \([0-9]*\).$/\1/p' <<<"$1"
-}
-
 # filler N: so many letters
 filler() {
     printf '%*s' "$1" '' | tr ' ' x
@@ -244,38 +229,6 @@ Y quiet
 END
 }
 
-@test "a close comes behind the answers to what came before it" {
-    start_chat
-    play <<'END'
-A join
-A cork
-A frame op=ping "first"
-A text second
-A text {"recipient_id":1,"message":"third"}
-A frame op=text mask=0 "fourth"
-A uncork
-A expect pong "first"
-A expect notice byte 1
-A expect text {"sender_id":1,"message":"third"}
-A expect close 1002 not masked
-A expect eof
-END
-}
-
-@test "a close comes behind megabytes that wait for a slow reader" {
-    start_chat
-    play <<'END'
-A rcvbuf 4096
-A join
-A say 1 60000 50
-A frame op=8 code=999
-log user 1 waits for room at user 1
-A expect said 1 60000 50
-A expect close 1002 code
-A expect eof
-END
-}
-
 @test "the reason of a close is not lost to a reset by bytes behind the broken rule" {
     start_chat
     among_users <<'END'
@@ -306,7 +259,7 @@ A expect eof
 END
 }
 
-# ---- Plain HTTP: the page ----------------------------------------------------------------
+# ---- Plain HTTP ------------------------------------------------------------------------
 
 @test "a plain GET of any path gets 426, and the server lives" {
     start_chat
@@ -317,79 +270,6 @@ END
         done
         no_id_used
     } | among_users
-}
-
-@test "the 426 page says what this is, and what to type in a terminal and in a browser" {
-    start_chat
-    play <<'END'
-A connect
-A send "GET / HTTP/1.1\r\nHost: localhost:8099\r\n\r\n"
-A expect http 426
-A expect body chat, a WebSocket server
-A expect body websocat ws://localhost:8099
-A expect body {"recipient_id":1,"message":"hi"}
-A expect body curl -i -N --output - --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
-A expect body http://localhost:8099
-A expect body new WebSocket('ws://' + location.host)
-A expect eof
-END
-}
-
-@test "the 426 page lists who is online" {
-    start_chat
-    play <<'END'
-A connect
-A send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-A expect http 426
-A expect body Online: 0
-B join
-C join
-D join
-C close
-log user 2 left
-E connect
-E send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-E expect http 426
-E expect body Online: 2, users 1 3
-END
-}
-
-@test "of many who are online, the 426 page lists the first 100, and the total" {
-    start_chat
-    {
-        printf 'U%d join\n' {1..130}
-        # Two of the first are gone, and the next in order take their places.
-        printf '%s\n' 'U1 close' 'U50 close' 'log user 1 left' 'log user 50 left'
-        cat <<END
-A connect
-A send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-A expect http 426
-A expect body Online: 128, users $(echo {2..49} {51..102}) ...
-A expect eof
-END
-    } | play
-}
-
-@test "of a Host that no host has, as much as a name may have is shown" {
-    start_chat
-    play <<END
-A connect
-A send "GET / HTTP/1.1\r\nHost: $(printf 'x%.0s' {1..300})\r\n\r\n"
-A expect http 426
-A expect body   websocat ws://$(printf 'x%.0s' {1..256})
-A expect no body $(printf 'x%.0s' {1..257})
-END
-}
-
-@test "HEAD gets the header of the answer to GET, and no body" {
-    local get head
-    start_chat
-    get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
-    head=$(answer 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n')
-    [[ $head == "HTTP/1.1 426 "* ]]
-    [ "$(content_length "$head")" -gt 100 ]
-    # ($(...) cuts the empty line's newline off.)
-    [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]
 }
 
 @test "HEAD gets no body either where it is refused" {
@@ -587,15 +467,6 @@ END
     done
 }
 
-@test "the log says why a request was refused" {
-    start_chat
-    play <<'END'
-A upgrade Sec-WebSocket-Version: 8
-A expect http 426
-log : 426: Sec-WebSocket-Version 13 wanted; it was: 8
-END
-}
-
 @test "requests in pieces of one byte get the same answers" {
     start_chat
     among_users <<'END'
@@ -677,40 +548,4 @@ B expect eof
 Z join
 Z expect id 3
 END
-}
-
-# ---- Time and places --------------------------------------------------------------------
-
-@test "a handshake that is not finished in time gets 408, a connection never used is just closed" {
-    start_chat hurried
-    among_users <<'END'
-A connect
-A send "GET / HTTP/1.1\r\nHost: localhost\r\n"
-B connect
-A expect http 408
-A expect header Connection: close
-A expect body in time
-A expect eof
-B expect eof
-Z join
-Z expect id 3
-END
-}
-
-@test "who finds no place gets 503, and a place once there is one" {
-    start_chat tiny
-    {
-        printf '%s\n' 'C join' 'D join'
-        refused 503 'all places are taken' upgrade
-        printf '%s\n' 'D close' 'log user 4 left' 'E join' 'E expect id 5' 'C quiet'
-    } | among_users
-}
-
-@test "many who find no place at the same time all get 503, unasked" {
-    start_chat tiny
-    {
-        printf '%s\n' 'C join' 'D join'
-        printf '%s\n' {E,F,G,H}' connect' {E,F,G,H}' expect http 503' {E,F,G,H}' expect eof'
-        printf '%s\n' 'C quiet' 'D quiet'
-    } | among_users
 }

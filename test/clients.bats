@@ -17,10 +17,6 @@ teardown() {
     stop_and_show_log
 }
 
-need() {
-    command -v "$1" >/dev/null || skip "$1 is not installed"
-}
-
 # handshake [CURL-OPTION...]: the headers of a WebSocket client, by curl
 handshake() {
     curl -sS -i -N --http1.1 --max-time 10 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \

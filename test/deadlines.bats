@@ -1,8 +1,12 @@
 #!/usr/bin/env bats
-# The deadlines as they are compiled in; all other tests use a hurried server.
+# How long the server waits: for a request, for a recipient, for a sign of life, for an end.
+#
+# The first test takes the deadlines as they are compiled in, all others a hurried server.
 
 bats_require_minimum_version 1.7.0
 load helper
+
+set -o pipefail
 
 @test "a handshake has ten seconds, and so has a recipient that others wait for" {
     start_chat
@@ -22,4 +26,300 @@ log user 1 left: did not read for 10 s
 clock 9900 15000
 F quiet
 END
+}
+
+# ---- For a request
+
+@test "who connects and says nothing is let go without a word" {
+    start_chat hurried
+    play <<'END'
+B join
+clock
+A connect
+A expect eof
+clock 600 9000
+B quiet
+END
+}
+
+@test "who begins a request and does not end it gets 408" {
+    start_chat hurried
+    play <<'END'
+B join
+A connect
+A send "G"
+A expect http 408
+A expect header Connection: close
+A expect body in time
+A expect eof
+B quiet
+C join
+C expect id 2
+END
+}
+
+# A byte a millisecond: the request takes longer than the 600 ms that it may.
+@test "a request that trickles in gets 408, however busy it looks" {
+    start_chat hurried
+    play <<END
+A connect
+A pieces 1
+A upgrade X-Padding: $(printf '%0900d' 0)
+A expect http 408
+A expect eof
+END
+}
+
+# ---- For a recipient, here 1 s
+#
+# `clock` starts before what starts the deadline: whatever this machine does meanwhile, it
+# cannot show too little.
+
+# How many messages user 2 took before somebody had to wait.
+taken_without_waiting() {
+    sed '/ waits for /q' "$CHAT_LOG" | grep -c '^user 1 -> user 2: "'
+}
+
+@test "a recipient that does not read is dropped only if somebody waits for it" {
+    start_chat hurried
+    {
+        cat <<'END'
+F join
+X rcvbuf 4096
+X join
+R rcvbuf 4096
+R join
+F say X 1000 1000
+log user 1 waits for room at user 2
+X expect said F 1000 1000
+END
+        eventually logged user 1 waits for room at user 2
+        # The next ones would be the first to wait.
+        echo "F say R 1000 $(($(taken_without_waiting) - 30))"
+        cat <<'END'
+# The kernel finds room for a little more, once.
+F silent 200
+F say R 1000
+F silent 1100
+F quiet
+no log user 3 left
+clock
+F say R 1000 1000
+log user 1 waits for room at user 3
+log user 3 left: did not read for 1 s
+clock 990 9000
+F quiet
+X quiet
+END
+    } | play
+}
+
+# Two wait, so that somebody does all the time.
+@test "any byte that a recipient takes gives it a whole deadline more" {
+    start_chat hurried
+    play <<END
+$(stuffed 'C join')
+C say R 60000 20
+log user 3 waits for
+C silent 300
+clock
+R sip 200000
+log user 1 left: did not read for 1 s
+clock 990 9000
+F quiet
+C quiet
+END
+}
+
+@test "who keeps itself waiting, by messages or pings, is dropped after the deadline as well" {
+    start_chat hurried -a router
+    play <<END
+A rcvbuf 4096
+A join
+B rcvbuf 4096
+B join
+C join
+A say A 60000 20
+log the router waits for room at user 1
+B cork
+$(repeat 5000 'B frame op=ping repeat=100 "x"')
+B uncork
+log user 1 left: did not read for 1 s
+log user 2 left: did not read for 1 s
+C say C 20
+C expect said C 20
+END
+}
+
+@test "directory: who is dropped while it waits for another is missed by nobody" {
+    start_chat hurried
+    play <<'END'
+R rcvbuf 4096
+R join
+C rcvbuf 4096
+C join
+D join
+C say R 60000 20
+log user 2 waits for room at user 1
+D say C 60000 20
+log user 3 waits for room at user 2
+D silent 500
+# That gives R time until C has been dropped.  Then nobody waits for it.
+R sip 200000
+log user 2 left: did not read for 1 s
+D quiet
+E join
+E say R 20
+E quiet
+no log user 1 left
+R expect said C 60000 4
+D say E 20
+E expect said D 20
+END
+    run ! grep '^user 2 left: .* 0 from it' "$CHAT_LOG"
+}
+
+# ---- For a sign of life, here 1 s and 1 s
+
+@test "a silent user is pinged, then hung up on; whoever shows any life stays" {
+    start_chat -k 1
+    play <<'END'
+# Silent is mute and gets nothing; Listener is mute and gets a message; Byte sends
+# a byte, which is not even a frame; Ponger does what a client should.
+Silent join
+Listener join
+Byte join
+Ponger join
+Silent expect ping
+Listener expect ping
+Byte expect ping
+Ponger expect ping
+Byte hex 89
+Ponger answers
+Ponger frame op=pong
+Ponger text {"recipient_id":2,"message":"still there?"}
+Listener expect text {"sender_id":4,"message":"still there?"}
+Silent expect eof
+log user 1 left: silent for 2 s
+Listener answers
+Listener frame op=pong
+Ponger text {"recipient_id":2,"message":"and now?"}
+Listener expect text {"sender_id":4,"message":"and now?"}
+Byte answers
+Byte hex 8000000000
+Byte expect pong ""
+no log user 2 left
+no log user 3 left
+no log user 4 left
+END
+}
+
+@test "whoever shows life after a ping is pinged once more before it is hung up on" {
+    start_chat -k 1
+    play <<'END'
+# Neither answers; Writer only writes, Reader only reads.
+Reader join
+Writer join
+Reader expect ping
+Writer expect ping
+Writer say Reader 20
+Reader expect said Writer 20
+Reader expect ping
+Writer expect ping
+END
+}
+
+@test "a ping is no sign of life of whoever it is sent to" {
+    start_chat -k 1
+    play <<'END'
+Silent join
+Alive join Sec-WebSocket-Protocol: notices
+Alive expect notice you are user 2
+Silent expect ping
+Alive expect ping
+# By the time that Alive is pinged again, Silent has been so for two seconds and a half.
+Alive silent 500
+Alive frame op=pong
+Alive expect ping
+Alive say Silent 20
+Alive expect notice user 1 is not connected
+END
+}
+
+@test "a client that is parked is not taken for silent, nor at once when it goes on" {
+    start_chat -k 1
+    play <<END
+$(stuffed)
+A join
+A say R 1000
+log user 3 waits for room at user 1
+# One that falls silent later than A shows how long is too long.
+Silent join
+Silent expect ping
+R frame op=pong
+Silent expect eof
+R answers
+R expect said F,A 0 21
+A answers
+A quiet
+F answers
+F quiet
+END
+}
+
+@test "-k 0 neither pings nor hangs up" {
+    start_chat -k 0
+    play <<'END'
+A join
+A silent 300
+A quiet
+END
+}
+
+# ---- For an end
+
+# The last line fails, and has to: only the server's giving up can make it.
+@test "who goes on sending after our Close is cut off" {
+    start_chat hurried
+    run -1 play <<'END'
+A join
+A frame mask=0 "x"
+A expect close 1002
+A expect eof
+A pieces 1
+A frame repeat=10000 "x"
+A sent
+END
+    [[ $output == *"A sent"*"a write that failed"* ]]
+    play <<'END'
+B join
+B quiet
+END
+}
+
+# takes_nothing COMMAND WORDS: who ends its connection by the command, with these WORDS in the
+# log, while more waits for it than it will ever take.
+takes_nothing() {
+    start_chat hurried
+    play <<END
+A rcvbuf 4096
+A join
+B join
+B say A 60000 10
+log user 2 waits for room at user 1
+A $1
+log user 1 left: $2
+B quiet
+log user 1: did not close in time; lost: 
+A expect end
+B quiet
+END
+}
+
+@test "who never takes its Close is cut off, and the log says what was lost" {
+    takes_nothing 'frame mask=0 "x"' 'we sent Close 1002'
+}
+
+@test "who ends its input and takes nothing is cut off, and the log says what was lost" {
+    takes_nothing shutdown 'end of input'
 }

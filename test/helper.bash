@@ -86,3 +86,36 @@ eventually() {
 logged() {
     grep -qF -- "$*" "$CHAT_LOG"
 }
+
+need() {
+    command -v "$1" >/dev/null || skip "$1 is not installed"
+}
+
+# answer REQUEST: prints all that the server sends until it closes.  (peer reads a body,
+# but compares no bodies.)
+answer() {
+    local text
+    exec 4<>"/dev/tcp/127.0.0.1/$PORT"
+    printf "$1" >&4
+    IFS= read -r -t 10 -d '' text <&4 || true
+    exec 4>&-
+    printf '%s' "$text"
+}
+
+content_length() {
+    sed -n 's/^Content-Length: \([0-9]*\).$/\1/p' <<<"$1"
+}
+
+# What follows prints parts of scripts.
+
+# stuffed [LINE...]: user 1, R, reads nothing, and its outbox is full; user 2, F, waits there
+# with twenty big messages, some delivered, some not.  LINEs are played before F begins.
+stuffed() {
+    printf '%s\n' 'R rcvbuf 4096' 'R join' 'F join' "$@" 'F say R 60000 20' \
+        'log user 2 waits for'
+}
+
+# repeat N LINE: the line, so many times.
+repeat() {
+    printf "$2\n%.0s" $(seq "$1")
+}

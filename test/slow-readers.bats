@@ -8,45 +8,30 @@ load helper
 
 set -o pipefail
 
-# with_both [hurried] [COMMAND] < SCRIPT: plays it with each approach, and then runs the
-# command, which looks into the log.
+# with_both [COMMAND] < SCRIPT: plays it with each approach, and then runs the command, which
+# looks into the log.
 with_both() {
-    local script approach binary=()
-    if [ "${1-}" = hurried ]; then
-        binary=(hurried)
-        shift
-    fi
+    local script approach
     script=$(cat)
     for approach in directory router; do
         echo "--- with -a $approach"
-        start_chat "${binary[@]}" -a "$approach"
+        start_chat -a "$approach"
         play <<<"$script"
         "$@"
         stop_chat
     done
 }
 
-# Users 1 to 5: R does not read, F floods it, and waits.  C, D and E are there; E, user 5,
-# speaks `notices`.
-stuffed() {
-    cat <<'END'
-R rcvbuf 4096
-R join
-F join
-C join
-D join
-E join Sec-WebSocket-Protocol: notices
-E expect notice you are user 5
-F say R 60000 20
-log user 2 waits for
-END
+# Users 1 to 5: R does not read, F waits for it, and C, D and E are there; E speaks `notices`.
+five_users() {
+    stuffed 'C join' 'D join' 'E join Sec-WebSocket-Protocol: notices' 'E expect notice you are user 5'
 }
 
 # ---- Once, and in order
 
 @test "a recipient that pauses and then reads on gets everything once and in order, big and small" {
     with_both <<END
-$(stuffed)
+$(five_users)
 C say R 20 3000
 C say R 30000 5
 C say R 8
@@ -64,7 +49,7 @@ END
 
 @test "a recipient that is slower than everybody gets everything" {
     with_both <<END
-$(stuffed)
+$(five_users)
 C say R 1000 200
 $(printf 'R sip %d\n' {1..9}000 {10000..90000..10000})
 R expect said F,C 0 220
@@ -92,7 +77,7 @@ END
 
 @test "fifty frames in one segment to a full recipient all arrive, with nothing sent after them" {
     with_both <<END
-$(stuffed)
+$(five_users)
 C cork
 C say R 100 50
 C uncork
@@ -104,7 +89,7 @@ END
 
 @test "a frame that was cut when its sender was parked goes on where it was cut" {
     with_both <<END
-$(stuffed)
+$(five_users)
 C cork
 C say R 20
 C frame op=text fin=0 "{\"recipient_id\":"
@@ -142,7 +127,7 @@ served_in_the_order_of_arrival() {
 
 @test "who waits for the same recipient is served in the order of arrival, big or small" {
     with_both served_in_the_order_of_arrival <<END
-$(stuffed)
+$(five_users)
 D say R 20000 2
 log user 4 waits for
 C say R 20 2
@@ -202,11 +187,6 @@ all_say_both() {
 
 # ---- The room for one reply
 
-# repeat N LINE: the line, so many times.
-repeat() {
-    printf "$2\n%.0s" $(seq "$1")
-}
-
 @test "pings without end from a client that does not read are all answered, in order" {
     local long
     long=$(printf '%0100d' 0)
@@ -257,7 +237,7 @@ END
 
 @test "a sender that closes, ends or vanishes while it waits has not spoken in vain" {
     with_both <<END
-$(stuffed)
+$(five_users)
 C say R 20 3
 log user 3 waits for
 C frame op=close code=1000
@@ -279,7 +259,7 @@ END
 @test "directory: who vanishes while it waits keeps nobody waiting, and is heard to the end" {
     start_chat
     play <<END
-$(stuffed)
+$(five_users)
 X rcvbuf 4096
 X join
 X say R 20 3
@@ -302,7 +282,7 @@ all_is_accounted_for() {
 # recipient_leaves COMMAND: in this way.  Their deadline, 10 s, is out of reach here.
 recipient_leaves() {
     with_both all_is_accounted_for <<END
-$(stuffed)
+$(five_users)
 C say R 20 3
 log user 3 waits for
 E say R 20
@@ -332,113 +312,4 @@ END
 
 @test "if a recipient breaks the protocol, those who wait for it are told and go on" {
     recipient_leaves 'R frame op=15 "x"'
-}
-
-# ---- The deadline, here of 1 s
-#
-# `clock` starts before what starts the deadline: whatever this machine does meanwhile, it
-# cannot show too little.
-
-# How many messages user 2 took before somebody had to wait.
-taken_without_waiting() {
-    sed '/ waits for /q' "$CHAT_LOG" | grep -c '^user 1 -> user 2: "'
-}
-
-@test "a recipient that does not read is dropped only if somebody waits for it" {
-    start_chat hurried
-    {
-        cat <<'END'
-F join
-X rcvbuf 4096
-X join
-R rcvbuf 4096
-R join
-F say X 1000 1000
-log user 1 waits for room at user 2
-X expect said F 1000 1000
-END
-        eventually logged user 1 waits for room at user 2
-        # The next ones would be the first to wait.
-        echo "F say R 1000 $(($(taken_without_waiting) - 30))"
-        cat <<'END'
-# The kernel finds room for a little more, once.
-F silent 200
-F say R 1000
-F silent 1100
-F quiet
-no log user 3 left
-clock
-F say R 1000 1000
-log user 1 waits for room at user 3
-log user 3 left: did not read for 1 s
-clock 990 9000
-F quiet
-X quiet
-END
-    } | play
-}
-
-# Two wait, so that somebody does all the time.
-@test "any byte that a recipient takes gives it a whole deadline more" {
-    start_chat hurried
-    play <<END
-$(stuffed)
-C say R 60000 20
-log user 3 waits for
-C silent 300
-clock
-R sip 200000
-log user 1 left: did not read for 1 s
-clock 990 9000
-F quiet
-C quiet
-END
-}
-
-@test "who keeps itself waiting, by messages or pings, is dropped after the deadline as well" {
-    start_chat hurried -a router
-    play <<END
-A rcvbuf 4096
-A join
-B rcvbuf 4096
-B join
-C join
-A say A 60000 20
-log the router waits for room at user 1
-B cork
-$(repeat 5000 'B frame op=ping repeat=100 "x"')
-B uncork
-log user 1 left: did not read for 1 s
-log user 2 left: did not read for 1 s
-C say C 20
-C expect said C 20
-END
-}
-
-@test "directory: who is dropped while it waits for another is missed by nobody" {
-    start_chat hurried
-    play <<'END'
-R rcvbuf 4096
-R join
-C rcvbuf 4096
-C join
-D join
-C say R 60000 20
-log user 2 waits for room at user 1
-D say C 60000 20
-log user 3 waits for room at user 2
-D silent 500
-# That gives R time until C has been dropped.  Then nobody waits for it.
-R sip 200000
-log user 2 left: did not read for 1 s
-D quiet
-E join
-E say R 20
-E quiet
-no log user 1 left
-R expect said C 60000 4
-D say E 20
-E expect said D 20
-END
-    run ! grep '^user 2 left: .* 0 from it' "$CHAT_LOG"
 }

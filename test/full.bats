@@ -1,24 +1,23 @@
 #!/usr/bin/env bats
-# What happens when something runs out, fails, or is to stop.
+# A full table, and too few descriptors: who gets in, who makes room, who is told 503.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-need() {
-    command -v "$1" >/dev/null || skip "$1 is not installed"
+# The users 1 to 4, for whom there is room in a tiny server.
+four_users() {
+    printf '%s join\n' A B C D
 }
 
 # ---- Full
 
 @test "a full room answers 503 to whoever comes, and those in it talk on" {
     start_chat tiny
-    play <<'END'
-A join
-B join
-C join
-D join
+    play <<END
+$(four_users)
 E connect
 E expect http 503
+E expect header Connection: close
 E expect body all places are taken
 E expect eof
 A text {"recipient_id":4,"message":"still here"}
@@ -32,11 +31,8 @@ END
 
 @test "a place that becomes free is given to the next one, and no more than that" {
     start_chat tiny
-    play <<'END'
-A join
-B join
-C join
-D join
+    play <<END
+$(four_users)
 E connect
 E expect http 503
 D frame op=close
@@ -120,11 +116,8 @@ END
 
 @test "who was sent Close and stays connected makes room for another" {
     start_chat tiny
-    play <<'END'
-A join
-B join
-C join
-D join
+    play <<END
+$(four_users)
 D frame op=close code=1000
 D expect close 1000
 E join
@@ -138,14 +131,8 @@ END
 
 @test "who has not yet taken its Close makes no room" {
     start_chat tiny
-    play <<'END'
-R rcvbuf 4096
-R join
-F join
-A join
-B join
-F say R 60000 20
-log user 2 waits for room at user 1
+    play <<END
+$(stuffed 'A join' 'B join')
 R frame op=3
 log user 1 left: we sent Close 1002
 E connect
@@ -207,156 +194,4 @@ run prlimit --nofile=1000:$(ulimit -Hn) --pid "$CHAT_PID"
 C join
 C quiet
 END
-}
-
-# ---- Stopping
-
-@test "SIGTERM and SIGINT say good-bye to everyone, and end with status 0" {
-    for signal in TERM INT; do
-        start_chat
-        play <<END
-A join
-B join
-H connect
-H send "GET / HT"
-A text {"recipient_id":2,"message":"last words"}
-A quiet
-signal $signal
-B expect text {"sender_id":1,"message":"last words"}
-B expect close 1001 stopping
-B frame op=close code=1001
-B expect eof
-A expect close 1001 stopping
-A expect eof
-H expect end
-A close
-B close
-END
-        await_end
-        logged "user 1 left: the server is stopping"
-    done
-}
-
-@test "forty users who get a message in one turn all get a good-bye in one turn as well" {
-    start_chat
-    { printf 'U%d join\n' {1..40}
-      echo "signal STOP"
-      printf 'U%d say U%d 100\n' {1..40}{,}
-      echo "signal CONT"
-      printf 'U%d expect said U%d 100\n' {1..40}{,}
-      echo "signal TERM"
-      printf 'U%d expect close 1001\n' {1..40}
-    } | play
-    await_end
-}
-
-@test "router: who waits at the door of a stopping server is not let in" {
-    start_chat -a router
-    play <<'END'
-R rcvbuf 4096
-R join
-F join
-F say R 60000 20
-log the router waits for room at user 1
-N upgrade
-A connect
-A send "GET / HTTP/1.1\r\n\r\n"
-A expect http 400
-signal TERM
-N expect eof
-END
-    await_end
-    run ! logged "user 3"
-}
-
-@test "a stopping server accepts nobody, and nothing more is delivered" {
-    start_chat
-    play <<'END'
-A join
-B join
-signal TERM
-A expect close 1001
-A text {"recipient_id":2,"message":"too late"}
-B expect close 1001
-C refused
-B expect eof
-END
-    await_end
-}
-
-@test "a peer that never reads and never answers does not keep the server" {
-    start_chat
-    play <<'END'
-R rcvbuf 4096
-R join
-F join
-F say R 60000 20
-log user 2 waits for room at user 1
-clock
-signal TERM
-run for i in $(seq 100); do kill -0 $CHAT_PID 2>/dev/null || exit 0; sleep 0.05; done; exit 1
-clock 0 4000
-log user 1 left: the server is stopping
-log user 2 left: the server is stopping
-log bytes from it that waited are lost
-log user 1: the server stopped; lost:
-END
-    await_end
-}
-
-@test "directory: who waits when the server is told to stop gets the room that there is by then" {
-    start_chat
-    play <<'END'
-R rcvbuf 4096
-R join
-F join
-C join
-F say R 60000 20
-log waits for room at user 1
-C say R 20
-log user 3 waits for
-# It finds the signal and the room in one look.
-signal STOP
-R sip 100000
-signal TERM
-signal CONT
-R expect end
-END
-    await_end
-    logged 'user 3 -> user 1: "'
-}
-
-@test "what waits in the router's queue is logged as lost, message by message" {
-    start_chat -a router
-    play <<'END'
-R rcvbuf 4096
-R join
-F join
-F say R 60000 20
-log the router waits for room at user 1
-log user 2 waits for the router
-signal TERM
-log 10 lost, the server is stopping
-log bytes from it that waited are lost
-END
-    await_end
-}
-
-@test "a second signal ends the server at once" {
-    start_chat
-    play <<'END'
-R rcvbuf 4096
-R join
-F join
-F say R 60000 20
-log user 2 waits for room at user 1
-signal TERM
-log stopping
-signal TERM
-END
-    local status=0
-    await_end || status=$?
-    [ "$status" -eq 1 ]
-    # it did not get as far as to tell what is lost
-    run ! logged "the server stopped"
 }

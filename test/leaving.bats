@@ -1,0 +1,263 @@
+#!/usr/bin/env bats
+# How a connection ends: vanished, out of input, closed by a user or by the server.  What was
+# sent before that counts, and the reason arrives.
+
+bats_require_minimum_version 1.7.0
+load helper
+
+# ---- Peers that vanish
+
+@test "who vanishes is gone for the others, who go on" {
+    start_chat
+    play <<'END'
+A join
+B join Sec-WebSocket-Protocol: notices
+B expect notice you are user 2
+A reset
+log user 1 left
+B text {"recipient_id":1,"message":"hello?"}
+B expect notice user 1 is not connected
+B quiet
+END
+}
+
+# The server sleeps while user 1 writes and goes, so that it finds both at once.
+@test "what a user sent just before it vanished is still delivered" {
+    start_chat
+    play <<'END'
+A join
+B join
+signal STOP
+A say B 100 300
+A sent
+A reset
+signal CONT
+B expect said 1 100 300
+log user 1 left
+B quiet
+END
+}
+
+# User 3 vanishes while it waits to be read; the write that user 4 causes then fails.
+# (Behind an end of input such a write also raises SIGPIPE.)
+@test "a user to whom a write fails is heard to the end of what it sent" {
+    start_chat
+    play <<END
+$(stuffed)
+A join
+B join
+A say R 1000 3
+log user 3 waits for room at user 1
+A text {"recipient_id":4,"message":"farewell"}
+A shutdown
+A reset
+B text {"recipient_id":3,"message":"come back"}
+log user 3 left
+B quiet
+B text {"recipient_id":3,"message":"come back!"}
+log user 4 -> user 3: not delivered: user 3 is not connected
+R expect said 2,3 0 23
+B expect text {"sender_id":3,"message":"farewell"}
+B quiet
+# Some bytes to it were lost, but none from it.
+run ! grep "user 3.*lost.* [1-9][0-9]* from it" "\$CHAT_LOG"
+END
+}
+
+# ---- End of input without a Close
+
+@test "who only ends its input still gets all the answers" {
+    start_chat
+    play <<'END'
+A connect
+A cork
+A upgrade
+A frame op=ping "one"
+A text {"recipient_id":1,"message":"two"}
+A text three
+A uncork
+A shutdown
+A expect welcome
+A expect pong "one"
+A expect text {"sender_id":1,"message":"two"}
+A expect notice not delivered: byte 1
+A expect eof
+log user 1 left: end of input
+B join
+B text {"recipient_id":1,"message":"four"}
+B quiet
+END
+}
+
+@test "who ends its input and reads late gets even what was parked" {
+    start_chat
+    play <<'END'
+A rcvbuf 4096
+A join
+A say A 8000 45
+log user 1 waits for room at user 1
+A shutdown
+A expect said A 8000 45
+A expect eof
+END
+}
+
+# ---- Close from either side
+
+@test "a Close comes back with its code, and then the connection ends" {
+    start_chat
+    for code in 1000 1001 3000 4999; do
+        play <<END
+A join
+A frame op=close code=$code "farewell"
+A expect close $code
+A expect eof
+log it sent Close $code farewell
+END
+    done
+    play <<'END'
+A join
+A frame op=close
+A expect close empty
+A expect eof
+log user 5 left: it sent Close
+END
+}
+
+@test "what a user sent before its Close counts, what it sends behind it does not" {
+    start_chat
+    play <<'END'
+A join
+B join
+A cork
+A text {"recipient_id":2,"message":"before"}
+A frame op=ping "before"
+A frame op=close code=1000
+A text {"recipient_id":2,"message":"behind"}
+A frame op=ping "behind"
+A frame op=close code=1001
+A uncork
+A text {"recipient_id":2,"message":"far behind"}
+A expect pong "before"
+A expect close 1000
+A expect eof
+B expect text {"sender_id":1,"message":"before"}
+B quiet
+B text {"recipient_id":1,"message":"too late"}
+log user 2 -> user 1: not delivered: user 1 is not connected
+END
+}
+
+@test "a Close waits its turn behind the messages that are parked" {
+    start_chat
+    play <<END
+$(stuffed)
+A join
+A cork
+A say R 100 50
+A frame op=close code=1000
+A uncork
+log user 3 waits for room at user 1
+R expect said F,A 0 70
+A expect close 1000
+A expect eof
+END
+}
+
+@test "when the server closes, its Close is the last that comes, and nothing counts any more" {
+    start_chat
+    play <<'END'
+A join
+B join
+A cork
+A frame op=ping "before"
+A frame mask=0 "not masked"
+A frame op=ping "behind"
+A text {"recipient_id":2,"message":"behind"}
+A uncork
+A text {"recipient_id":2,"message":"far behind"}
+A expect pong "before"
+A expect close 1002
+A expect eof
+A text {"recipient_id":2,"message":"farther still"}
+A frame op=close code=1002
+A sent
+log user 1 left: we sent Close 1002
+B quiet
+END
+}
+
+@test "a close comes behind the answers to what came before it" {
+    start_chat
+    play <<'END'
+A join
+A cork
+A frame op=ping "first"
+A text second
+A text {"recipient_id":1,"message":"third"}
+A frame op=text mask=0 "fourth"
+A uncork
+A expect pong "first"
+A expect notice byte 1
+A expect text {"sender_id":1,"message":"third"}
+A expect close 1002 not masked
+A expect eof
+END
+}
+
+@test "a close comes behind megabytes that wait for a slow reader" {
+    start_chat
+    play <<'END'
+A rcvbuf 4096
+A join
+A say 1 60000 50
+A frame op=8 code=999
+log user 1 waits for room at user 1
+A expect said 1 60000 50
+A expect close 1002 code
+A expect eof
+END
+}
+
+# ---- A reason is not lost to a reset
+
+@test "the reason of a refusal arrives though a megabyte lies behind the request" {
+    start_chat
+    play <<'END'
+A connect
+A cork
+A send "BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+A frame repeat=1000000 "x"
+A uncork
+A sent
+A expect http 405
+A expect eof
+B upgrade Sec-WebSocket-Key: short
+B frame repeat=1000000 "x"
+B sent
+B expect http 400
+B expect body Sec-WebSocket-Key
+B expect eof
+C join
+C quiet
+END
+}
+
+@test "the reason of a Close arrives though a megabyte lies behind the breach" {
+    start_chat
+    play <<'END'
+A join
+A cork
+A frame rsv=4 "compressed?"
+A frame repeat=1000000 "x"
+A uncork
+A sent
+A expect close 1002
+A expect eof
+B join
+B frame size=1000000 repeat=1000000 "x"
+B sent
+B expect close 1009
+B expect eof
+END
+}

@@ -1,0 +1,117 @@
+#!/usr/bin/env bats
+# The log: a line an event, which no message can play with, and none with -q.
+
+bats_require_minimum_version 1.7.0
+load helper
+
+@test "-q silences the log, but not the line that says where it listens" {
+    start_chat -q
+    play <<'END'
+A join
+A text {"recipient_id":7,"message":"x"}
+A text nonsense
+A expect notice byte 1
+B connect
+B send "nonsense\r\n\r\n"
+B expect http 400
+END
+    stop_chat
+    [ ! -s "$CHAT_LOG" ]
+}
+
+@test "-q is silent about whoever leaves, too" {
+    start_chat -q
+    play <<'END'
+A join
+A frame op=close code=1000 "bye"
+A expect close 1000
+A expect eof
+END
+    stop_chat
+    [ ! -s "$CHAT_LOG" ]
+}
+
+@test "the log tells who joined from where, who wrote to whom, and who left and why" {
+    start_chat
+    play <<'END'
+A join
+B join Sec-WebSocket-Protocol: notices
+A text {"recipient_id":2,"message":"hi"}
+A text {"recipient_id":2}
+A frame op=close code=1000 "bye"
+A expect notice message is missing
+A expect close 1000
+B reset
+log user 2 left
+END
+    stop_chat
+    grep -qE '^user 1 joined from 127\.0\.0\.1:[0-9]+$' "$CHAT_LOG"
+    grep -qE '^user 2 joined from 127\.0\.0\.1:[0-9]+, with notices$' "$CHAT_LOG"
+    grep -qxF 'user 1 -> user 2: "hi"' "$CHAT_LOG"
+    grep -qxF 'user 1: bad message: {"recipient_id":2}' "$CHAT_LOG"
+    grep -qxF 'user 1 left: it sent Close 1000 bye' "$CHAT_LOG"
+    grep -qxE 'user 2 left: Connection reset by peer(; lost: .*)?' "$CHAT_LOG"
+}
+
+@test "no message can play with the terminal" {
+    start_chat
+    # C2 9B starts commands in some terminals, as ESC [ does; C2 A0 is just a space
+    local csi=$'\xc2\x9b' space=$'\xc2\xa0' del=$'\x7f'
+    play <<END
+A join
+A frame op=text "\x07\x1b[2J\x7f\nsecond line"
+A expect notice byte 1
+A text {"recipient_id":1,"message":"${csi}2J$space$del"}
+A expect text {"sender_id":1,"message":"${csi}2J$space$del"}
+END
+    grep -qxF 'user 1: bad message: \x07\x1B[2J\x7F\x0Asecond line' "$CHAT_LOG"
+    grep -qxF "user 1 -> user 1: \"\\xC2\\x9B2J$space\\x7F\"" "$CHAT_LOG"
+}
+
+@test "long messages are cut in the log, and not inside a character" {
+    start_chat
+    local long shown
+    long=$(printf 'é%.0s' {1..100})
+    shown=$(printf 'é%.0s' {1..59})         # of 120 bytes, the quote is one
+    play <<END
+A join
+A text {"recipient_id":1,"message":"$long"}
+A expect text {"sender_id":1,"message":"$long"}
+A text {"recipient_id":1,"message":"x$long"}
+A expect text {"sender_id":1,"message":"x$long"}
+END
+    grep -qxF "user 1 -> user 1: \"$shown... (202 bytes)" "$CHAT_LOG"
+    grep -qxF "user 1 -> user 1: \"x$shown... (203 bytes)" "$CHAT_LOG"
+}
+
+@test "bytes that are no characters are cut in the log as well, even if there is no place to cut at" {
+    start_chat
+    play <<'END'
+A join
+A frame op=binary "ab\xC2"
+A expect notice byte 3: not UTF-8
+A frame op=binary repeat=200 "\x80"
+A expect notice byte 1: not UTF-8
+END
+    grep -qaxF $'user 1: bad message: ab\xc2' "$CHAT_LOG"
+    grep -qxF 'user 1: bad message: ... (200 bytes)' "$CHAT_LOG"
+}
+
+@test "a line that is too long for the log is cut, and still a line" {
+    start_chat
+    play <<'END'
+A join
+A frame op=text repeat=200 "\x01"
+A expect notice byte 1
+END
+    grep -qaxF "user 1: bad message: $(printf '\\x01%.0s' {1..120})... (200 " "$CHAT_LOG"
+}
+
+@test "the log says why a request was refused" {
+    start_chat
+    play <<'END'
+A upgrade Sec-WebSocket-Version: 8
+A expect http 426
+log : 426: Sec-WebSocket-Version 13 wanted; it was: 8
+END
+}

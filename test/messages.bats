@@ -1,0 +1,414 @@
+#!/usr/bin/env bats
+# A message arrives: once, unaltered, in order, and at the user who has that id.
+
+bats_require_minimum_version 1.7.0
+load helper
+
+# ---- From user to user
+
+@test "two users send each other messages, exactly as the article shows them" {
+    start_chat
+    play <<'END'
+A join
+B join
+A text {"recipient_id":2,"message":"Go Braves!"}
+B expect text {"sender_id":1,"message":"Go Braves!"}
+B text {"recipient_id":1,"message":"hi"}
+A expect text {"sender_id":2,"message":"hi"}
+A quiet
+B quiet
+END
+    logged 'user 1 -> user 2: "Go Braves!"'
+}
+
+@test "a message that is sent to a user the moment it sees its 101 arrives" {
+    start_chat
+    local i
+    { echo "A join"
+      for i in {2..60}; do
+        echo "B$i join"
+        echo "A text {\"recipient_id\":$i,\"message\":\"welcome $i\"}"
+        echo "B$i expect text {\"sender_id\":1,\"message\":\"welcome $i\"}"
+      done
+    } | play
+}
+
+@test "a message to oneself comes back" {
+    start_chat
+    play <<'END'
+A join
+A text {"recipient_id":1,"message":"note to self"}
+A expect text {"sender_id":1,"message":"note to self"}
+A quiet
+END
+}
+
+@test "a message to nobody is dropped and logged, and its sender stays" {
+    start_chat
+    play <<'END'
+A join
+A text {"recipient_id":7,"message":"x"}
+A text {"recipient_id":0,"message":"x"}
+A text {"recipient_id":-1,"message":"x"}
+A text {"recipient_id":-0,"message":"x"}
+A text {"recipient_id":9223372036854775807,"message":"x"}
+A text {"recipient_id":-9223372036854775808,"message":"x"}
+A text {"recipient_id":4097,"message":"the same hash as 1"}
+A quiet
+log user 1 -> user 7: not delivered: user 7 is not connected
+log user 1 -> user 0: not delivered
+log user 1 -> user -1: not delivered
+log user 1 -> user 9223372036854775807: not delivered
+log user 1 -> user -9223372036854775808: not delivered
+log user 1 -> user 4097: not delivered
+END
+}
+
+@test "what was sent is what arrives, byte for byte, escapes included" {
+    start_chat
+    play <<'END'
+A join
+B join
+A text {"recipient_id":2,"message":"\"\\\/\b\f\n\r\t\u00e9\u00E9\ud83d\ude00 \ud800 é 😀 </script>"}
+B expect text {"sender_id":1,"message":"\"\\\/\b\f\n\r\t\u00e9\u00E9\ud83d\ude00 \ud800 é 😀 </script>"}
+A text {"recipient_id":2,"message":""}
+B expect text {"sender_id":1,"message":""}
+END
+}
+
+@test "members in any order, unknown ones and white space make no difference" {
+    start_chat
+    play <<'END'
+A join
+B join
+A text  { "x" : [ 1 , { "message" : "no" } ] , "message" : "yes" , "recipient_id" : 2 } 
+B expect text {"sender_id":1,"message":"yes"}
+A text {"recipient_id":1,"message":"first","recipient_id":2,"message":"last"}
+B expect text {"sender_id":1,"message":"last"}
+A text {"\u0072ecipient_id":2,"m\u0065ssage":"keys are compared unescaped"}
+B expect text {"sender_id":1,"message":"keys are compared unescaped"}
+A quiet
+END
+}
+
+@test "the largest message arrives, in one frame and in fragments" {
+    start_chat
+    # 65536 bytes of JSON: 31 are around the text, {"recipient_id":2,"message":""}
+    play <<'END'
+A join
+B join
+A say B 65505
+B expect said A 65505
+A frame fin=0 "{\"recipient_id\":2,\"message\":\"00000002"
+A quiet
+A frame op=cont fin=1 "\"}"
+B expect text {"sender_id":1,"message":"00000002"}
+END
+}
+
+@test "a binary message is read like a text, and goes out as a text" {
+    start_chat
+    play <<'END'
+A join
+B join
+A binary {"recipient_id":2,"message":"bits"}
+B expect text {"sender_id":1,"message":"bits"}
+A quiet
+END
+}
+
+# ---- In pieces and segments
+
+@test "a request and frames that come byte by byte are understood" {
+    start_chat
+    play <<'END'
+A connect
+A pieces 1
+A join
+B join
+A text {"recipient_id":2,"message":"in crumbs"}
+B expect text {"sender_id":1,"message":"in crumbs"}
+A frame fin=0 "{\"recipient_id\":1,"
+A frame op=ping "between"
+A frame op=cont "\"message\":\"a second course\"}"
+A expect pong "between"
+A expect text {"sender_id":1,"message":"a second course"}
+A frame op=close code=1000
+A expect close 1000
+A expect eof
+B quiet
+END
+}
+
+@test "a big message that comes and goes in small parts arrives whole" {
+    start_chat
+    play <<'END'
+B rcvbuf 4096
+B join
+A join
+A sndbuf 4096
+A pieces 1000
+A say B 65000 2
+A pieces 0
+A say B 65000 10
+B sip 10
+B expect said A 65000 12
+A quiet
+B quiet
+END
+}
+
+@test "many frames in one segment are all answered, in order" {
+    start_chat
+    {
+        echo "A join"
+        echo "B join"
+        echo "A cork"
+        for i in {1..200}; do
+            echo "A say B 10"
+            echo "A frame op=ping \"$i\""
+        done
+        echo "A uncork"
+        echo "B expect said A 10 200"
+        for i in {1..200}; do
+            echo "A expect pong \"$i\""
+        done
+        echo "A quiet"
+        echo "B quiet"
+    } | play
+}
+
+@test "frames in the same segment as the request are read once the user is in" {
+    for approach in directory router; do
+        start_chat -a "$approach"
+        play <<'END'
+B join
+A connect
+A cork
+A upgrade
+A text {"recipient_id":1,"message":"early"}
+A text {"recipient_id":2,"message":"to myself"}
+A frame op=ping "also early"
+A uncork
+A expect welcome
+A expect id 2
+B expect text {"sender_id":2,"message":"early"}
+B quiet
+C connect
+C cork
+C upgrade
+C frame op=close code=1001
+C uncork
+C expect welcome
+C expect close 1001
+C expect eof
+END
+        stop_chat
+    done
+}
+
+@test "a frame that is never finished holds up nobody" {
+    start_chat
+    play <<'END'
+A join
+B join
+C join
+A frame size=60000 "{\"recipient_id\":2,"
+B text {"recipient_id":1,"message":"are you there?"}
+A expect text {"sender_id":2,"message":"are you there?"}
+B text {"recipient_id":3,"message":"no answer"}
+C expect text {"sender_id":2,"message":"no answer"}
+A reset
+log user 1 left
+B quiet
+C quiet
+END
+}
+
+# ---- From a user who was silent
+
+# talk N [,USER]: A and B exchange 2 N messages without a pause.  In one of the rounds, B
+# may get the message that USER sent instead, and is one of A's behind from then on.
+talk() {
+    printf "A say B 8\nB expect said A${2-} 8\nB say A 8\nA expect said B 8\n%.0s" $(seq "$1")
+}
+
+# B is one behind in the end if the silent one was heard by then.  Nobody looks for it when
+# A and B make a pause; so the order in which things come to B tells, and no clock.
+is_heard() {
+    echo "$1 say B 8"
+    talk 1500 ",$1"
+    echo "B expect said A 8"
+}
+
+@test "who was silent among 300 is heard while two others talk without a pause" {
+    start_chat
+    {
+        printf 'U%d join\n' {1..300}
+        printf '%s join\n' A B
+        talk 500
+        is_heard U1
+        is_heard U150
+        is_heard U250
+    } | play
+}
+
+# ---- Ids
+
+@test "ids count from 1 in the order of handshakes, whatever the order of connections" {
+    start_chat
+    play <<'END'
+A connect
+B connect
+C join
+C expect id 1
+B join
+B expect id 2
+A join
+A expect id 3
+END
+}
+
+@test "a user who left is nobody, and its id is not given to another" {
+    start_chat
+    play <<'END'
+A join
+B join
+B frame op=close code=1000
+B expect close 1000
+B expect eof
+B close
+A text {"recipient_id":2,"message":"too late"}
+A quiet
+C join
+C expect id 3
+log user 1 -> user 2: not delivered: user 2 is not connected
+C quiet
+END
+}
+
+@test "an id is never used twice, and a refused request uses up none" {
+    for approach in directory router; do
+        start_chat -a "$approach"
+        play <<'END'
+A upgrade Sec-WebSocket-Version: 8
+A expect http 426
+B upgrade Origin: http://example.com
+B expect http 403
+C connect
+C send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+C expect http 426
+D connect
+D send "GET / HT"
+D reset
+E join
+E expect id 1
+E frame op=close
+E expect close empty
+F join
+F expect id 2
+F reset
+log user 2 left
+G join
+G expect id 3
+G shutdown
+G expect eof
+H join
+H expect id 4
+H text {"recipient_id":1,"message":"who is it?"}
+H quiet
+END
+        stop_chat
+    done
+}
+
+@test "users whose ids share a bucket of the table are told apart, whoever leaves first" {
+    start_chat -q
+    { printf 'A join\nB join\n'
+      for ((id = 3; id <= 4096; id++)); do printf 'X join\nX reset\n'; done
+      cat <<'END'
+# 1 and 4097 share one, 2 and 4098 another.
+A2 join
+A2 expect id 4097
+B2 join Sec-WebSocket-Protocol: notices
+B2 expect notice you are user 4098
+A text {"recipient_id":4097,"message":"to A2"}
+A2 expect text {"sender_id":1,"message":"to A2"}
+A2 text {"recipient_id":1,"message":"to A"}
+A expect text {"sender_id":4097,"message":"to A"}
+# The first that came leaves, and the last: they are gone once the next one is in.
+A close
+C join
+B2 text {"recipient_id":1,"message":"gone"}
+B2 expect notice user 1 is not connected
+B2 text {"recipient_id":4097,"message":"still here"}
+A2 expect text {"sender_id":4098,"message":"still here"}
+B2 close
+D join
+D text {"recipient_id":2,"message":"still here"}
+B expect text {"sender_id":4100,"message":"still here"}
+END
+    } | play
+}
+
+# ---- Notices, and what is offered
+
+@test "who asks for notices gets the subprotocol, and is told its id first of all" {
+    start_chat
+    play <<'END'
+A join Sec-WebSocket-Protocol: soap, notices
+A expect header Sec-WebSocket-Protocol: notices
+A expect text {"sender_id":0,"message":"you are user 1"}
+A text {"recipient_id":7,"message":"x"}
+A expect text {"sender_id":0,"message":"user 7 is not connected"}
+A quiet
+END
+}
+
+@test "who does not ask for notices sees messages and nothing else" {
+    start_chat
+    play <<'END'
+A join
+A expect no header Sec-WebSocket-Protocol
+A quiet
+B join Sec-WebSocket-Protocol: soap
+B expect no header Sec-WebSocket-Protocol
+A text {"recipient_id":7,"message":"x"}
+A quiet
+B quiet
+END
+}
+
+@test "in both approaches, who speaks 'notices' is told who is not connected, and nobody else" {
+    local approach
+    for approach in directory router; do
+        start_chat -a "$approach"
+        play <<'END'
+A join Sec-WebSocket-Protocol: notices
+A expect header Sec-WebSocket-Protocol: notices
+A expect notice you are user 1
+B join
+B expect no header Sec-WebSocket-Protocol
+A say 7 20
+A expect text {"sender_id":0,"message":"user 7 is not connected"}
+A say -1 20
+A expect text {"sender_id":0,"message":"user -1 is not connected"}
+B say 8 20
+log user 2 -> user 8: not delivered: user 8 is not connected
+B quiet
+A quiet
+A say B 20
+B expect said A 20
+END
+        stop_chat
+    done
+}
+
+@test "an extension that is offered is not taken" {
+    start_chat
+    play <<'END'
+A join Sec-WebSocket-Extensions: permessage-deflate
+A expect no header Sec-WebSocket-Extensions
+A quiet
+END
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env bats
+# What curl and a browser see of the server: a page that explains it.
+
+bats_require_minimum_version 1.7.0
+load helper
+
+@test "the 426 page says what this is, and what to type in a terminal and in a browser" {
+    start_chat
+    play <<'END'
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost:8099\r\n\r\n"
+A expect http 426
+A expect body chat, a WebSocket server
+A expect body websocat ws://localhost:8099
+A expect body {"recipient_id":1,"message":"hi"}
+A expect body curl -i -N --output - --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
+A expect body http://localhost:8099
+A expect body new WebSocket('ws://' + location.host)
+A expect eof
+END
+}
+
+@test "the 426 page lists who is online" {
+    start_chat
+    play <<'END'
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+A expect http 426
+A expect body Online: 0
+B join
+C join
+D join
+C close
+log user 2 left
+E connect
+E send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+E expect http 426
+E expect body Online: 2, users 1 3
+END
+}
+
+@test "of many who are online, the 426 page lists the first 100, and the total" {
+    start_chat
+    {
+        printf 'U%d join\n' {1..130}
+        # Two of the first are gone, and the next in order take their places.
+        printf '%s\n' 'U1 close' 'U50 close' 'log user 1 left' 'log user 50 left'
+        cat <<END
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+A expect http 426
+A expect body Online: 128, users $(echo {2..49} {51..102}) ...
+A expect eof
+END
+    } | play
+}
+
+@test "of a Host that no host has, as much as a name may have is shown" {
+    start_chat
+    play <<END
+A connect
+A send "GET / HTTP/1.1\r\nHost: $(printf 'x%.0s' {1..300})\r\n\r\n"
+A expect http 426
+A expect body   websocat ws://$(printf 'x%.0s' {1..256})
+A expect no body $(printf 'x%.0s' {1..257})
+END
+}
+
+@test "HEAD gets the header of the answer to GET, and no body" {
+    local get head
+    start_chat
+    get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    head=$(answer 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    [[ $head == "HTTP/1.1 426 "* ]]
+    [ "$(content_length "$head")" -gt 100 ]
+    # ($(...) cuts the empty line's newline off.)
+    [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]
+}

@@ -1,0 +1,133 @@
+#!/usr/bin/env bats
+# The end: a good-bye to everyone, and no message lost without a line in the log.
+
+bats_require_minimum_version 1.7.0
+load helper
+
+@test "SIGTERM and SIGINT say good-bye to everyone, and end with status 0" {
+    for signal in TERM INT; do
+        start_chat
+        play <<END
+A join
+B join
+H connect
+H send "GET / HT"
+A text {"recipient_id":2,"message":"last words"}
+A quiet
+signal $signal
+B expect text {"sender_id":1,"message":"last words"}
+B expect close 1001 stopping
+B frame op=close code=1001
+B expect eof
+A expect close 1001 stopping
+A expect eof
+H expect end
+A close
+B close
+END
+        await_end
+        logged "user 1 left: the server is stopping"
+    done
+}
+
+@test "forty users who get a message in one turn all get a good-bye in one turn as well" {
+    start_chat
+    { printf 'U%d join\n' {1..40}
+      echo "signal STOP"
+      printf 'U%d say U%d 100\n' {1..40}{,}
+      echo "signal CONT"
+      printf 'U%d expect said U%d 100\n' {1..40}{,}
+      echo "signal TERM"
+      printf 'U%d expect close 1001\n' {1..40}
+    } | play
+    await_end
+}
+
+@test "router: who waits at the door of a stopping server is not let in" {
+    start_chat -a router
+    play <<END
+$(stuffed)
+N upgrade
+A connect
+A send "GET / HTTP/1.1\r\n\r\n"
+A expect http 400
+signal TERM
+N expect eof
+END
+    await_end
+    run ! logged "user 3"
+}
+
+@test "a stopping server accepts nobody, and nothing more is delivered" {
+    start_chat
+    play <<'END'
+A join
+B join
+signal TERM
+A expect close 1001
+A text {"recipient_id":2,"message":"too late"}
+B expect close 1001
+C refused
+B expect eof
+END
+    await_end
+}
+
+@test "a peer that never reads and never answers does not keep the server" {
+    start_chat
+    play <<END
+$(stuffed)
+clock
+signal TERM
+run for i in \$(seq 100); do kill -0 \$CHAT_PID 2>/dev/null || exit 0; sleep 0.05; done; exit 1
+clock 0 4000
+log user 1 left: the server is stopping
+log user 2 left: the server is stopping
+log bytes from it that waited are lost
+log user 1: the server stopped; lost:
+END
+    await_end
+}
+
+@test "directory: who waits when the server is told to stop gets the room that there is by then" {
+    start_chat
+    play <<END
+$(stuffed 'C join')
+C say R 20
+log user 3 waits for
+# It finds the signal and the room in one look.
+signal STOP
+R sip 100000
+signal TERM
+signal CONT
+R expect end
+END
+    await_end
+    logged 'user 3 -> user 1: "'
+}
+
+@test "what waits in the router's queue is logged as lost, message by message" {
+    start_chat -a router
+    play <<END
+$(stuffed)
+signal TERM
+log 10 lost, the server is stopping
+log bytes from it that waited are lost
+END
+    await_end
+}
+
+@test "a second signal ends the server at once" {
+    start_chat
+    play <<END
+$(stuffed)
+signal TERM
+log stopping
+signal TERM
+END
+    local status=0
+    await_end || status=$?
+    [ "$status" -eq 1 ]
+    # it did not get as far as to tell what is lost
+    run ! logged "the server stopped"
+}
