@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # How long the server waits: for a request, for a recipient, for a sign of life, for an end.
 #
-# The first test takes the deadlines as they are compiled in, all others a hurried server.
+# The first test takes the deadlines that are compiled in. All others use a hurried server or -k.
 
 bats_require_minimum_version 1.7.0
 load helper

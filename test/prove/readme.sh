@@ -4,7 +4,7 @@
 #     readme.sh replay README     plays its transcripts, with the ./chat that was built;
 #                                 needs script (util-linux), which makes terminals, and
 #                                 env that can reset signals (coreutils)
-#     readme.sh names README      looks for the files, functions, names and headings in it
+#     readme.sh names README      looks up each name in it: see "Names" below
 #
 # Both print what is not true any more and end with status 1: replay the first line, names
 # all of them.
@@ -329,6 +329,33 @@ replay() {
 }
 
 # ---- Names -----------------------------------------------------------------------
+#
+# What is looked up, in this form, wherever it stands in the README:
+#
+#     [text](#heading)  [text](FILE)  links: the heading, or the file
+#     FILE              ends in .c .h .sh .md .py .html .bats or .bash, or begins with test/;
+#                       a * is a pattern.  It is in the tree, or the Makefile builds it,
+#                       or a block of the README makes it
+#     `name` in FILE    the file defines a function, or has a constant, of that name; so
+#                       does `name` at the top of FILE
+#     make TARGET       in `code`, behind a "$ " and in an indented block: in the Makefile
+#
+# and in `code`, but not in blocks:
+#
+#     `name`            a word of the program: a function, a constant, a field, a call.
+#                       Comments do not count; of strings, those that are one word
+#     `name(...`  `name[...`  `a_b`   likewise, and within longer code, too
+#     `struct name`     it is declared
+#     `NAME=...`        a variable of the Makefile, also behind `make`
+#     `-x`  `./chat -x` an option that chat -h tells of; alone, it may also stand in the
+#                       Makefile, or in a block, as an option of another program
+#     `-a APPROACH`     chat -h tells of that approach
+#
+# and in blocks fenced with ```text, which are pictures: A_B, a_b and words of capitals.
+#
+# Names of POSIX, of tools and of other systems that the program does not use stand here:
+OTHERS='SO_REUSEPORT bash channel epoll fg hi http isatty kqueue malloc nil pipx script
+    strftime websocat'
 
 wrong() {
     echo "$readme: $1"
@@ -352,7 +379,6 @@ check_links() {
     done
 }
 
-# Names of files that are here, or are built, or are made by a block of README itself.
 check_files() {
     local name
     for name in $(sed 's|[a-z]*://[^ )>]*||g' "$readme" | tr -c 'A-Za-z0-9_./*-' '\n' |
@@ -371,19 +397,13 @@ is_in() {
     esac
 }
 
-# What README calls `name` or `name()` "in" or "at the top of" a file has to be in it; and
-# `name()` alone has to be called somewhere.
-check_functions() {
-    local text name file
-    text=$(tr '\n' ' ' <"$readme")
+check_places() {
+    local name file
     while read -r name file; do
         is_in "$name" "$file" 2>/dev/null || wrong "there is no $name in $file"
-    done < <(grep -oE '`[A-Za-z0-9_]+(\(\))?` (at the top of|in) `?[A-Za-z0-9_/-]+\.[a-z]+' \
-                <<<"$text" | tr -d '`()' | sed 's/ at the top of / /; s/ in / /')
-    for name in $(grep -oE '`[a-z0-9_]+\(' <<<"$text" | tr -d '`('); do
-        grep -qE "(^|[^a-z0-9_])$name\(" "$ROOT"/*.[ch] "$ROOT"/test/*.c ||
-            wrong "there is no $name()"
-    done
+    done < <(tr '\n' ' ' <"$readme" |
+                grep -oE '`[A-Za-z0-9_]+(\(\))?` (at the top of|in) `?[A-Za-z0-9_/-]+\.[a-z]+' |
+                tr -d '`()' | sed 's/ at the top of / /; s/ in / /')
 }
 
 check_targets() {
@@ -393,12 +413,118 @@ check_targets() {
     done
 }
 
+# The words of the program, a line each: names, and what is one word between the quotes of
+# a string, plain or escaped.
+words() {
+    awk '
+        function print_words(code,    n, word, i) {
+            n = split(code, word, /[^A-Za-z0-9_]+/)
+            for (i = 1; i <= n; i++)
+                print word[i]
+        }
+        function print_string(text,    n, part, i) {
+            n = split(text, part, /\\?"/)
+            for (i = 1; i <= n; i++)
+                if (part[i] ~ /^[A-Za-z_-]+$/)
+                    print part[i]
+        }
+        {
+            gsub(/\047\\?.\047/, "")            # characters: one may be a quote
+            while ($0 != "")
+                if (in_comment) {
+                    end = index($0, "*/")
+                    $0 = end ? substr($0, end + 2) : ""
+                    in_comment = !end
+                } else if (match($0, /^"([^"\\]|\\.)*"/)) {
+                    print_string(substr($0, 1, RLENGTH))
+                    $0 = substr($0, RLENGTH + 1)
+                } else if (match($0, /^\/\*/)) {
+                    in_comment = 1
+                    $0 = substr($0, 3)
+                } else {
+                    match($0, /^.[^"\/]*/)
+                    print_words(substr($0, 1, RLENGTH))
+                    $0 = substr($0, RLENGTH + 1)
+                }
+        }' "$ROOT"/*.[ch] | sort -u
+}
+
+# The `code` of README, without its quotes, a line each.
+code() {
+    awk '/^[> ]*```/ { fenced = !fenced; next } !fenced' "$readme" | tr '\n' ' ' |
+        grep -oE '`[^`]+`' | tr -d '`' | sort -u
+}
+
+# blocks [KIND]: the lines of those that are fenced
+blocks() {
+    awk -v kind="${1-}" '
+        /^[> ]*```/ { fenced = !fenced; wanted = fenced && index($0, "```" kind); next }
+        wanted' "$readme"
+}
+
+check_name() {
+    grep -qxF -e "$1" <<<"$words" || [[ " "$OTHERS" " == *[[:space:]]"$1"[[:space:]]* ]] ||
+        wrong "there is no ${2-$1}"
+}
+
+check_variable() {
+    grep -qF -e "\$($1)" -e "\$($1:" "$ROOT/Makefile" || wrong "there is no $1 in the Makefile"
+}
+
+# check_options CODE: begins with an option, or with the name of the server
+check_options() {
+    local word before=
+    set -f
+    for word in $1; do
+        if [ "$before" = -a ]; then
+            grep -qE "^  (-a [A-Z]* +| +)$word: " <<<"$usage" || wrong "there is no approach $word"
+        fi
+        before=$word
+        case $word in
+            -[A-Za-z]) ;;
+            -[A-Za-z]*) grep -qF -- " $word" "$ROOT/Makefile" || wrong "there is no $word"; continue ;;
+            *) continue ;;
+        esac
+        grep -qwF -- "$word" <<<"$usage" || { [[ $1 == -* ]] && blocks | grep -qF -- " $word "; } ||
+            wrong "there is no option $word"
+    done
+    set +f
+}
+
+# check_names TEXT PATTERN: what in it looks like that
+check_names() {
+    local name
+    for name in $(grep -oE "$2" <<<"$1" | tr -c 'A-Za-z0-9_\n' '\n' | sort -u); do
+        check_name "$name"
+    done
+}
+
+check_code() {
+    local text words usage
+    words=$(words)
+    usage=$("$ROOT/chat" -h) || wrong "there is no ./chat to ask: make it first"
+    while IFS= read -r text; do
+        case $text in
+            -* | './chat '* | 'chat -'*) check_options "$text" ;;
+            'struct '*) grep -qE "^(static )?$text \{" "$ROOT"/*.[ch] || wrong "there is no $text" ;;
+            *[!A-Za-z0-9_]* | [0-9]*)
+                check_names "$text" '[A-Za-z_][A-Za-z0-9_]*[[(]|[A-Za-z][A-Za-z0-9]*_[A-Za-z0-9_]*' ;;
+            *) check_name "$text" ;;
+        esac
+    done < <(code)
+    for text in $(code | grep -E '^(make .*)?[A-Z]+=' | grep -oE '[A-Z]+='); do
+        check_variable "${text%=}"
+    done
+    check_names "$(blocks text)" '[A-Za-z][A-Za-z0-9]*_[A-Za-z0-9_]*|[A-Z][A-Z0-9]{2,}'
+}
+
 names() {
     local status=0
     check_links
     check_files
-    check_functions
+    check_places
     check_targets
+    check_code
     return $status
 }
 
