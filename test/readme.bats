@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What README.md shows and names is so; and readme.sh, which says that, can tell.
+# What README.md shows and names is so; and prove/readme.sh, which says that, can tell.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -112,6 +112,19 @@ wrong() {
 
 @test "README: the functions, files, options, limits, make targets and headings that it names are there" {
     readme names "$ROOT/README.md"
+}
+
+# What git knows in test/, or all that is there: a file that you have just begun needs no line.
+files_of_test() {
+    cd "$BATS_TEST_DIRNAME"
+    { git ls-files 2>/dev/null | grep . || ls; } | sed 's|/.*||' | grep -vx README.md
+    echo bin
+}
+
+@test "test/README.md: each file and folder of test/ has a line, and each line a file or folder" {
+    sed -n 's/^| `\([^`/]*\)\/*` |.*/\1/p' "$BATS_TEST_DIRNAME/README.md" | sort \
+        >"$BATS_TEST_TMPDIR/lines"
+    diff "$BATS_TEST_TMPDIR/lines" <(files_of_test | sort -u)
 }
 
 @test "README: its transcripts are true" {
