@@ -24,7 +24,8 @@ with_both() {
 
 # Users 1 to 5: R does not read, F waits for it, and C, D and E are there; E speaks `notices`.
 five_users() {
-    stuffed 'C join' 'D join' 'E join Sec-WebSocket-Protocol: notices' 'E expect notice you are user 5'
+    stuffed 'C join' 'D join' 'E join Sec-WebSocket-Protocol: notices' \
+        'E expect notice you are user 5'
 }
 
 # ---- Once, and in order

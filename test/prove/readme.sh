@@ -330,30 +330,33 @@ replay() {
 
 # ---- Names -----------------------------------------------------------------------
 #
-# What is looked up, in this form, wherever it stands in the README:
+# Each of these is looked up, wherever it stands in the README:
 #
-#     [text](#heading)  [text](FILE)  links: the heading, or the file
-#     FILE              ends in .c .h .sh .md .py .html .bats or .bash, or begins with test/;
-#                       a * is a pattern.  It is in the tree, or the Makefile builds it,
-#                       or a block of the README makes it
-#     `name` in FILE    the file defines a function, or has a constant, of that name; so
-#                       does `name` at the top of FILE
-#     make TARGET       in `code`, behind a "$ " and in an indented block: in the Makefile
+#     [text](#heading)    there is such a heading
+#     [text](FILE)        there is such a file
+#     FILE                a name that ends in .c .h .sh .md .py .html .bats or .bash, or
+#                         begins with test/; a * is a pattern.  The tree has it, or the
+#                         Makefile builds it, or a block of the README makes it
+#     `name` in FILE      the file defines a function, or has a constant, of that name;
+#                         likewise `name` at the top of FILE
+#     make TARGET         in `code`, after "$ " and in an indented block: the Makefile has it
 #
-# and in `code`, but not in blocks:
+# These are looked up in `code` only, not in blocks:
 #
-#     `name`            a word of the program: a function, a constant, a field, a call.
-#                       Comments do not count; of strings, those that are one word
-#     `name(...`  `name[...`  `a_b`   likewise, and within longer code, too
-#     `struct name`     it is declared
-#     `NAME=...`        a variable of the Makefile, also behind `make`
-#     `-x`  `./chat -x` an option that chat -h tells of; alone, it may also stand in the
-#                       Makefile, or in a block, as an option of another program
-#     `-a APPROACH`     chat -h tells of that approach
+#     `name`              a word of the program: a function, a constant, a field, a call.
+#                         A comment does not count; of strings, those of one word do
+#     name(  name[  a_b   the same, also as a part of longer code
+#     `struct name`       the program declares it
+#     `NAME=...`          a variable of the Makefile, also after `make`
+#     `-x`  `./chat -x`   an option that chat -h lists.  `-x` alone may also be an option of
+#                         another program, which stands in a block or in the Makefile
+#     `./chat -a NAME`    an approach that chat -h lists; likewise `-a NAME`
 #
-# and in blocks fenced with ```text, which are pictures: A_B, a_b and words of capitals.
+# In blocks fenced with ```text, which are pictures, these are: a_b, A_B and words of three
+# or more capitals.
 #
-# Names of POSIX, of tools and of other systems that the program does not use stand here:
+# Names of POSIX, of tools and of other systems, which the program does not use, stand here;
+# a README that names another one adds it:
 OTHERS='SO_REUSEPORT bash channel epoll fg hi http isatty kqueue malloc nil pipx script
     strftime websocat'
 
@@ -392,7 +395,7 @@ check_files() {
 # is_in NAME FILE: a constant stands anywhere, anything else is defined in the first column
 is_in() {
     case $1 in
-        *[a-z]*) grep -qwE "^[a-z#].*$1" "$ROOT/$2" ;;
+        *[a-z]*) grep -qwE "^[a-z#}].*$1" "$ROOT/$2" ;;
         *) grep -qw "$1" "$ROOT/$2" ;;
     esac
 }
