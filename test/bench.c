@@ -10,6 +10,10 @@
  *                ---------------------------------------   (the median of 3)
  *                      messages delivered meanwhile
  *
+ * With --against, two builds of ./chat take turns, and each row has the ratio of
+ * the two.  Their runs are paired, one right after the other: what slows down the
+ * machine for a while slows down both.
+ *
  * So connecting is not counted where it is not the work, and a server that
  * waits costs nothing.  The clients keep it busy by a window: so many messages
  * of a sender are under way, and each delivery lets the next one go.  One loop
@@ -20,9 +24,11 @@
  * through the relay is only counted.)
  *
  * Order: the rows, options, the server, making messages, checking messages,
- * connecting, the clients' loop, one figure, the table, main. */
+ * connecting, parked senders, the clients' loop, one figure, the table, comparing,
+ * main. */
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -43,40 +49,64 @@
 /* ---- The rows ------------------------------------------------------------------ */
 
 enum kind {
-    PING_PONG,                  /* the one who hears answers */
-    FLOOD,                      /* the one who was heard sends the next */
-    MANY_TO_ONE,                /* as FLOOD, but all to the same recipient */
-    CONNECT,                    /* come, say one thing, go */
-    MEMORY                      /* come, and be silent */
+    PING_PONG,                  /* a user who hears a message answers it */
+    FLOOD,                      /* a sender whose message arrived sends the next */
+    PARKED,                     /* PING_PONG beside senders that wait all the time */
+    LATENCY,                    /* PING_PONG beside users who speak now and then */
+    MANY_TO_ONE,                /* FLOOD, but all to the same recipient */
+    CONNECT,                    /* connect, one message, Close */
+    OPEN,                       /* connect, and reset after the handshake */
+    MEMORY                      /* connect, and be silent */
+};
+
+/* What the figures of a row count, where it is not a message. */
+static const char *const units[] = {
+    [LATENCY] = "microseconds until a silent user is heard, median",
+    [CONNECT] = "each visit", [OPEN] = "each connection", [MEMORY] = "",
 };
 
 static const struct row {
-    const char *name;
+    const char *name;           /* "*" stands for the number of idle users */
     enum kind kind;
-    int count;                  /* pairs; or senders, or those who come and go */
+    int count;                  /* pairs, senders or visitors */
     int window;                 /* messages of each sender under way */
     int size;                   /* bytes of the message string */
     int idle;                   /* further connections, times --idle */
+    int others;                 /* further connections, whatever --idle says */
 } rows[] = {
-    { "ping-pong 1 pair",          PING_PONG,    1,  1,    64,  0 },
-    { "ping-pong 32 pairs",        PING_PONG,   32,  1,    64,  0 },
-    { "flood 1 pair window 64",    FLOOD,        1, 64,    64,  0 },
-    { "flood 16 pairs window 32",  FLOOD,       16, 32,    64,  0 },
-    { "flood 4 pairs 1 KiB",       FLOOD,        4, 32,  1024,  0 },
-    { "flood 2 pairs 16 KiB",      FLOOD,        2, 16, 16384,  0 },
-    { "16 senders to 1",           MANY_TO_ONE, 16, 64,    64,  0 },
-    { "connect message close",     CONNECT,     32,  1,    64,  0 },
-    { "1 pair among idle",         PING_PONG,    1,  1,    64,  1 },
-    { "1 pair among many idle",    PING_PONG,    1,  1,    64, 10 },
-    { "memory in KiB, each idle",  MEMORY,       0,  1,    64,  1 },
+    { "ping-pong 1 pair",            PING_PONG,    1,  1,    64,  0,   0 },
+    { "ping-pong 32 pairs",          PING_PONG,   32,  1,    64,  0,   0 },
+    { "flood 1 pair window 64",      FLOOD,        1, 64,    64,  0,   0 },
+    { "flood 16 pairs window 32",    FLOOD,       16, 32,    64,  0,   0 },
+    { "flood 4 pairs 1 KiB",         FLOOD,        4, 32,  1024,  0,   0 },
+    { "flood 2 pairs 16 KiB",        FLOOD,        2, 16, 16384,  0,   0 },
+    { "16 senders to 1",             MANY_TO_ONE, 16, 64,    64,  0,   0 },
+    { "connect message close",       CONNECT,     32,  1,    64,  0,   0 },
+    { "open among * idle",           OPEN,         1,  1,    64,  1,   0 },
+    { "open among * idle",           OPEN,         1,  1,    64, 10,   0 },
+    { "1 pair among 30 idle",        PING_PONG,    1,  1,    64,  0,  30 },
+    { "1 pair among * idle",         PING_PONG,    1,  1,    64,  1,   0 },
+    { "1 pair among * idle",         PING_PONG,    1,  1,    64, 10,   0 },
+    { "1 pair among 300 parked",     PARKED,       1,  1,    64,  0, 600 },
+    { "latency among 30",            LATENCY,      1,  1,    64,  0,   0 },
+    { "latency among *",             LATENCY,      1,  1,    64,  1,   0 },
+    { "memory of an idle user, KiB", MEMORY,       0,  1,    64,  1,   0 },
 };
+
+/* In the order of the table.  The last two are the program after --against. */
+enum column { DIRECTORY, ROUTER, FLOOR, OLD_DIRECTORY, OLD_ROUTER, COLUMNS };
 
 enum {
     ROWS = sizeof rows / sizeof rows[0],
-    COLUMNS = 3, FLOOR = 2,     /* directory, router, floor */
-    MAX_RUNS = 15,
-    MAX_IDLE = 2000,            /* --idle; one row has ten times as many */
+    NAME = 40,                  /* bytes of a row's name */
+    MAX_RUNS = 99,
+    MAX_IDLE = 2000,            /* --idle; some rows have ten times as many */
     TALKERS = 64,               /* connections that are not idle, at most */
+    PROBES = 28,                /* silent users of LATENCY; with the pair, 30 */
+    MAX_LATENCIES = 20000,      /* of one run */
+    MAX_PARKED = 600,           /* senders that wait, and their recipients */
+    PARKED_SIZE = 4000,         /* bytes of the messages that wait */
+    QUIET_MS = 200,             /* nothing more is taken: all senders are parked */
     USUAL_CLIENTS = 1000,       /* idle ones; for more, ./chat is built anew */
     LARGEST = 16384,            /* bytes of the largest message string */
     FRAMES = 300000,            /* bytes of the largest window of frames */
@@ -93,12 +123,13 @@ static const double WARM_UP = 0.15;     /* seconds before the clock starts */
 
 static struct {
     const char *chat, *big, *relay;     /* paths */
+    const char *against;                /* another build of chat, or NULL */
     const char *server;                 /* a command, measured instead of chat */
     int port;                           /* its port; 0: read from its output */
     double seconds;                     /* of each run, without warm-up */
     int runs, idle;
-    const char *rows;                   /* parts of names; "" for all */
-} opt = { "./chat", NULL, NULL, NULL, 0, 0.5, 3, 1000, "" };
+    char rows[400];                     /* names, or parts of them; "" for all */
+} opt = { "./chat", NULL, NULL, NULL, NULL, 0, 0.5, 3, 1000, "" };
 
 static const struct row *row;           /* the one at work */
 static const char *why;                 /* it cannot be measured; NULL: it can */
@@ -424,6 +455,40 @@ static void send_messages(struct client *c)
         fail("a connection was cut while sending");
 }
 
+/* ---- Silent users ---------------------------------------------------------------------
+ *
+ * In a row of LATENCY, the clients behind the pair send a message to themselves, one
+ * after the other, a few milliseconds apart: each was silent for a tenth of a second
+ * before it speaks. */
+
+static struct {
+    double latencies[MAX_LATENCIES];    /* microseconds */
+    int count;
+    int last;                   /* the client that spoke last */
+    bool under_way;             /* its message has not come back yet */
+    double began, next;         /* seconds */
+} silent;
+
+static void break_silence(void)
+{
+    if (row->kind != LATENCY || draining || silent.under_way || now() < silent.next)
+        return;
+    silent.last = 2 * row->count + (silent.last + 1 - 2 * row->count) % PROBES;
+    clients[silent.last].credit = 1;
+    silent.under_way = true;
+    silent.began = now();
+}
+
+static void note_latency(void)
+{
+    double t = now();
+
+    if (silent.count < MAX_LATENCIES)
+        silent.latencies[silent.count++] = (t - silent.began) * 1e6;
+    silent.under_way = false;
+    silent.next = t + 0.002 + 0.004 * rand() / RAND_MAX;
+}
+
 /* ---- Checking messages --------------------------------------------------------------- */
 
 static struct { unsigned long all, lost, duplicated, reordered, altered; } seen;
@@ -435,6 +500,10 @@ static void delivered(struct client *c, struct client *from, int count)
 
     seen.all += (unsigned long)count;
     from->delivered += (unsigned long)count;
+    if (row->kind == LATENCY && c == from) {
+        note_latency();
+        return;
+    }
     if (row->kind == CONNECT) {         /* close code 1000, and then wait for the end */
         from->state = LEAVING;
         if (!send_all(from->fd, bye, write_frame(bye, OP_CLOSE, "\x03\xE8", 2)))
@@ -671,6 +740,70 @@ static bool open_idle(int count)
     return count == 0 || !server.relay || relay_settles();
 }
 
+/* ---- Parked senders --------------------------------------------------------------------
+ *
+ * In a row of PARKED, every second of the silent clients floods the next one, which
+ * reads nothing.  Soon all buffers on the way are full, and the server parks the sender.
+ * (It drops the recipients after 10 s.  A run has to end before.) */
+
+static struct pollfd senders[MAX_PARKED / 2];
+
+/* A sender's own buffer is to hold few messages: else 300 of them take a gigabyte. */
+static bool watch_senders(void)
+{
+    const int few = 4096;
+
+    for (int i = 0; i < row->others / 2; i++) {
+        const struct client *c = &clients[talking + 2 * i];
+
+        senders[i] = (struct pollfd){ .fd = c->fd, .events = POLLOUT };
+        setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+        if ((c + 1)->id == 0)
+            return leave_out("the server tells no ids");
+    }
+    return true;
+}
+
+static bool is_any_writable(int ms)
+{
+    bool any = false;
+
+    wait_for(senders, row->others / 2, ms);
+    for (int i = 0; i < row->others / 2; i++)
+        any = any || senders[i].revents != 0;
+    return any;
+}
+
+static bool send_a_part(struct client *c)
+{
+    uint8_t frame[PARKED_SIZE + 100];
+    char text[PARKED_SIZE + 80];
+    int len = snprintf(text, sizeof text, "{\"recipient_id\":%ld,\"message\":\"%.*s\"}",
+                       (c + 1)->id, PARKED_SIZE, filler);
+    size_t size = write_frame(frame, OP_TEXT, text, (size_t)len);
+    ssize_t n = send(c->fd, frame + c->begin, size - c->begin, MSG_NOSIGNAL);
+
+    if (n > 0)
+        c->begin = (c->begin + (size_t)n) % size;
+    return n > 0 || errno == EAGAIN || errno == EINTR || fail("a sender was cut");
+}
+
+static bool park_senders(void)
+{
+    double deadline = now() + PATIENCE / 1000.0;
+
+    if (!watch_senders())
+        return false;
+    while (is_any_writable(QUIET_MS)) {
+        if (now() > deadline)
+            return leave_out("the server goes on reading from senders");
+        for (int i = 0; i < row->others / 2; i++)
+            if (senders[i].revents != 0 && !send_a_part(&clients[talking + 2 * i]))
+                return false;
+    }
+    return true;
+}
+
 /* ---- The clients' loop ----------------------------------------------------------------- */
 
 /* A visitor has its 101: it says its one thing, to itself if it knows its id,
@@ -679,6 +812,11 @@ static void start_visit(struct client *c)
 {
     if (!finish_handshake(c))
         return;
+    if (row->kind == OPEN) {
+        close_client(c);
+        done++;
+        return;
+    }
     c->to = c->id != 0 ? c : &clients[row->count];
     make_frames(c);
     c->credit = 1;
@@ -736,6 +874,7 @@ static void turn(void)
         if ((set[i].revents & ~POLLOUT) != 0)
             (clients[i].state == SHAKING ? start_visit : read_client)(&clients[i]);
     first = (first + 1) % talking;
+    break_silence();
     for (int i = 0; i < talking && why == NULL; i++)
         write_client(&clients[(first + i) % talking]);
 }
@@ -777,28 +916,71 @@ struct figure {
     const char *why;            /* ... it could not be measured, or NULL */
 };
 
+static int count_talkers(void)
+{
+    switch (row->kind) {
+    case PING_PONG: case FLOOD: case PARKED:    return 2 * row->count;
+    case LATENCY:                               return 2 * row->count + PROBES;
+    case MANY_TO_ONE: case CONNECT:             return row->count + 1;
+    case OPEN:                                  return row->count;
+    case MEMORY: default:                       return 0;
+    }
+}
+
+/* In a row of LATENCY, users who speak now and then are some of the idle ones. */
+static int count_idle(void)
+{
+    int count = row->idle * opt.idle + row->others;
+
+    if (row->kind == LATENCY)
+        count -= PROBES + 2;
+    return count > 0 ? count : 0;
+}
+
 /* Who talks to whom, and who begins. */
 static void assign_roles(void)
 {
     bool to_one = row->kind == MANY_TO_ONE;
 
     for (int i = 0; i < talking; i++) {
-        clients[i].to = &clients[to_one ? row->count : i ^ 1];
+        bool is_silent = row->kind == LATENCY && i >= 2 * row->count;
+
+        clients[i].to = &clients[is_silent ? i : to_one ? row->count : i ^ 1];
         make_frames(&clients[i]);
-        if (to_one ? i < row->count : i % 2 == 0)
+        if (!is_silent && (to_one ? i < row->count : i % 2 == 0))
             clients[i].credit = row->window;
     }
+    silent.count = 0;
+    silent.last = talking - 1;
+    silent.under_way = false;
 }
 
 /* Visitors come later: here only the one that stays is opened, behind them. */
 static bool open_all(void)
 {
-    for (int i = row->kind == CONNECT ? row->count : 0; i < talking; i++)
+    bool visits = row->kind == CONNECT || row->kind == OPEN;
+
+    for (int i = visits ? row->count : 0; i < talking; i++)
         if (!open_talker(&clients[i]))
             return false;
-    if (row->kind != CONNECT)
+    if (!visits)
         assign_roles();
-    return row->kind == MEMORY || open_idle(row->idle * opt.idle);
+    return row->kind == MEMORY || (open_idle(count_idle())
+                                   && (row->kind != PARKED || park_senders()));
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Sorts them. */
+static double median_of(double *figures, int count)
+{
+    qsort(figures, (size_t)count, sizeof *figures, by_size);
+    return figures[count / 2];
 }
 
 /* How far, in percent, a sender's share is off the mean, and at least `most`. */
@@ -825,6 +1007,7 @@ static bool measure_work(struct figure *f)
     run_for(WARM_UP);
     for (int i = 0; i < talking; i++)
         clients[i].delivered = 0;
+    silent.count = 0;
     count = done;
     wall = now();
     cpu = server_seconds();
@@ -837,7 +1020,11 @@ static bool measure_work(struct figure *f)
     drain();
     if (why == NULL && count == 0)
         fail("nothing was delivered");
+    if (why == NULL && row->kind == PARKED && is_any_writable(0))
+        leave_out("senders went on; fewer --seconds help");
     f->each[f->runs] = cpu * 1e6 / (double)count;
+    if (row->kind == LATENCY && silent.count > 0)
+        f->each[f->runs] = median_of(silent.latencies, silent.count);
     f->busy = 100 * cpu / wall;
     return why == NULL;
 }
@@ -845,7 +1032,7 @@ static bool measure_work(struct figure *f)
 /* Some come before the first look, so that what all share is already there. */
 static bool measure_memory(struct figure *f)
 {
-    int count = row->idle * opt.idle;
+    int count = count_idle();
     long before, after;
 
     if (!open_idle(FIRST_IDLE))
@@ -860,20 +1047,37 @@ static bool measure_memory(struct figure *f)
     return true;
 }
 
+/* Other builds have other limits, so some rows have a program of their own. */
+static const char *program_for(enum column column, bool big)
+{
+    static char old_big[600];
+
+    if (column == FLOOR)
+        return opt.relay;
+    if (column < OLD_DIRECTORY)
+        return big ? opt.big : opt.chat;
+    snprintf(old_big, sizeof old_big, "%s-big", opt.against);
+    return big ? old_big : opt.against;
+}
+
 /* How to start the server of a column for this row, if that can be. */
-static bool command_for(int column, char *command, size_t size)
+static bool command_for(enum column column, char *command, size_t size)
 {
     static const char *const arguments[] = {
-        "-a directory -q -l 127.0.0.1 -p", "-a router -q -l 127.0.0.1 -p", ""
+        [DIRECTORY] = "-a directory -q -l 127.0.0.1 -p", [ROUTER] = "-a router -q -l 127.0.0.1 -p",
+        [OLD_DIRECTORY] = "-a directory -q -l 127.0.0.1 -p",
+        [OLD_ROUTER] = "-a router -q -l 127.0.0.1 -p", [FLOOR] = ""
     };
-    bool big = row->idle * opt.idle > USUAL_CLIENTS;
-    const char *path = column == FLOOR ? opt.relay : big ? opt.big : opt.chat;
+    bool big = count_idle() > USUAL_CLIENTS;
+    const char *path = program_for(column, big);
     struct rlimit limit;
 
-    if (column == FLOOR && (row->kind == MANY_TO_ONE || row->kind == CONNECT))
+    if (column == FLOOR && row->kind != PING_PONG && row->kind != FLOOD && row->kind != MEMORY)
         return leave_out("a relay has no such work");
+    if (row->kind == PARKED && (column == ROUTER || column == OLD_ROUTER))
+        return leave_out("the pair waits as well");
     getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < (rlim_t)(row->idle * opt.idle + 2 * TALKERS + 32))
+    if (limit.rlim_cur < (rlim_t)(count_idle() + 2 * TALKERS + 32))
         return leave_out("the limit of descriptors is too low (ulimit -n)");
     snprintf(command, size, "'%s' %s 0", path, arguments[column]);
     if (column != FLOOR && opt.server != NULL)
@@ -884,7 +1088,7 @@ static bool command_for(int column, char *command, size_t size)
 }
 
 /* One run of one row on a fresh server, which never stays behind. */
-static bool measure(int column, struct figure *f)
+static bool measure(enum column column, struct figure *f)
 {
     char command[900];
     bool ok;
@@ -892,7 +1096,7 @@ static bool measure(int column, struct figure *f)
     why = NULL;
     if (!command_for(column, command, sizeof command))
         return false;
-    talking = row->kind <= FLOOD ? 2 * row->count : row->kind < MEMORY ? row->count + 1 : 0;
+    talking = count_talkers();
     memset(clients, 0, sizeof clients);
     for (int i = 0; i < talking; i++)
         clients[i].fd = -1;
@@ -905,39 +1109,80 @@ static bool measure(int column, struct figure *f)
     return ok;
 }
 
+static int decimals(double figure)
+{
+    return figure < 10 ? 2 : figure < 100 ? 1 : 0;
+}
+
+/* In the order in which they are measured.  Each of two builds comes first every
+ * second time, so that neither gains by its place. */
+static int list_columns(enum column list[COLUMNS], int run)
+{
+    int count = 0;
+
+    if (opt.against != NULL) {
+        for (enum column c = DIRECTORY; c <= ROUTER; c++) {
+            list[count++] = run % 2 == 0 ? c + OLD_DIRECTORY : c;
+            list[count++] = run % 2 == 0 ? c : c + OLD_DIRECTORY;
+        }
+        return count;
+    }
+    list[count++] = DIRECTORY;
+    if (opt.server == NULL)
+        list[count++] = ROUTER;
+    list[count++] = FLOOR;
+    return count;
+}
+
+static const char *row_name(const struct row *r)
+{
+    static char name[NAME];
+    const char *star = strchr(r->name, '*');
+    int count = r->idle * opt.idle;
+
+    if (star == NULL)
+        return r->name;
+    if (count < 1000)
+        snprintf(name, sizeof name, "%.*s%d%s", (int)(star - r->name), r->name, count, star + 1);
+    else
+        snprintf(name, sizeof name, "%.*s%d,%03d%s", (int)(star - r->name), r->name,
+                 count / 1000, count % 1000, star + 1);
+    return name;
+}
+
 /* All columns in turn, and that again: what disturbs one run disturbs them all. */
 static void measure_row(struct figure f[COLUMNS])
 {
-    fprintf(stderr, "[%2d/%d] %-26s", (int)(row - rows) + 1, (int)ROWS, row->name);
-    for (int i = 0; i < opt.runs * COLUMNS; i++) {
-        struct figure *at = &f[i % COLUMNS];
+    enum column list[COLUMNS];
 
-        if (at->why != NULL || (opt.server != NULL && i % COLUMNS == 1))
-            continue;
-        if (measure(i % COLUMNS, at))
-            fprintf(stderr, " %.3g", at->each[at->runs++]);
-        else
-            at->why = why;
-    }
+    fprintf(stderr, "%-28s", row_name(row));
+    for (int run = 0; run < opt.runs; run++)
+        for (int i = 0, count = list_columns(list, run); i < count; i++) {
+            struct figure *at = &f[list[i]];
+
+            if (at->why != NULL)
+                continue;
+            if (measure(list[i], at))
+                at->runs++;
+            else
+                at->why = why;
+            if (at->why == NULL)
+                fprintf(stderr, " %.*f", decimals(at->each[run]), at->each[run]);
+        }
     fputc('\n', stderr);
 }
 
 /* ---- The table ---------------------------------------------------------------------------- */
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* 0 if it could not be measured. */
-static double median(struct figure *f)
+static double median(const struct figure *f)
 {
-    if (f->why != NULL)
+    double sorted[MAX_RUNS];
+
+    if (f->why != NULL || f->runs == 0)
         return 0;
-    qsort(f->each, (size_t)f->runs, sizeof f->each[0], by_size);
-    return f->each[f->runs / 2];
+    memcpy(sorted, f->each, sizeof sorted);
+    return median_of(sorted, f->runs);
 }
 
 static void print_figure(struct figure *f, const char *name, double floor, double largest)
@@ -950,7 +1195,7 @@ static void print_figure(struct figure *f, const char *name, double floor, doubl
         printf("        -  %s\n", f->why);
         return;
     }
-    printf("%9.*f", each < 10 ? 2 : each < 100 ? 1 : 0, each);
+    printf("%9.*f", decimals(each), each);
     if (row->kind == MEMORY)            /* a relay keeps nothing to compare with */
         printf("%16s  ", "");
     else if (floor > 0)
@@ -960,8 +1205,14 @@ static void print_figure(struct figure *f, const char *name, double floor, doubl
     for (int i = 0; i < BAR && i * largest < each * BAR; i++)
         putchar('#');
     if (row->kind == MANY_TO_ONE)
-        printf("  the share of each within %.1f%%", f->uneven);
+        printf("\n  %-10s  the share of each sender within %.1f%%", "", f->uneven);
     putchar('\n');
+}
+
+static const char *unit(void)
+{
+    return row->kind < sizeof units / sizeof units[0] && units[row->kind] != NULL ?
+        units[row->kind] : "";
 }
 
 static void print_row(struct figure f[COLUMNS])
@@ -969,13 +1220,10 @@ static void print_row(struct figure f[COLUMNS])
     const char *names[] = { opt.server != NULL ? "server" : "directory", "router", "floor" };
     double largest = 0;
 
-    printf("%s", row->name);
-    if (row->idle > 0)
-        printf(" (%d)", row->idle * opt.idle);
-    putchar('\n');
-    for (int i = 0; i < COLUMNS; i++)
+    printf("%s%s%s\n", row_name(row), *unit() != '\0' ? ": " : "", unit());
+    for (int i = 0; i <= FLOOR; i++)
         largest = median(&f[i]) > largest ? median(&f[i]) : largest;
-    for (int i = 0; i < COLUMNS; i++)
+    for (int i = 0; i <= FLOOR; i++)
         if (f[i].runs > 0 || f[i].why != NULL)
             print_figure(&f[i], names[i], median(&f[FLOOR]), largest);
 }
@@ -985,19 +1233,80 @@ static void print_end(void)
     printf("\n%lu messages: %lu lost, %lu duplicated, %lu reordered, %lu altered\n", seen.all,
            seen.lost, seen.duplicated, seen.reordered, seen.altered);
     printf("each the median of %d runs of %g s; %s\n", opt.runs, opt.seconds,
-           *pin != '\0' ? "the server on one core, its clients on another"
+           *pin != '\0' ? "the server on one core, clients on another"
            : "the server has no core to itself (that takes two, and taskset)");
+}
+
+/* ---- Comparing ------------------------------------------------------------------------------ */
+
+struct ratio {
+    double median;
+    double error;               /* twice the standard error of the median */
+};
+
+/* New to old, run by run.  The error is estimated by the median deviation, as for a
+ * normal distribution, so that a single bad run does not count. */
+static struct ratio compare(const struct figure *new, const struct figure *old)
+{
+    double ratios[MAX_RUNS], middle, root = 1;
+
+    for (int i = 0; i < new->runs; i++)
+        ratios[i] = new->each[i] / old->each[i];
+    middle = median_of(ratios, new->runs);
+    for (int i = 0; i < new->runs; i++)
+        ratios[i] = ratios[i] < middle ? middle - ratios[i] : ratios[i] - middle;
+    for (int i = 0; i < 20; i++)        /* Newton's, to do without libm */
+        root = (root + new->runs / root) / 2;
+    return (struct ratio){ middle, 2 * 1.2533 * 1.4826 * median_of(ratios, new->runs) / root };
+}
+
+static void print_pair(const struct figure *new, const struct figure *old)
+{
+    double n = median(new), o = median(old);
+    struct ratio r;
+
+    if (new->why != NULL || old->why != NULL) {
+        printf("%26.25s", new->why != NULL ? new->why : old->why);
+        return;
+    }
+    r = compare(new, old);
+    printf("%6.*f%7.*f%7.3f%5.1f%%", decimals(o), o, decimals(n), n, r.median, 100 * r.error);
+}
+
+static void print_comparison(struct figure f[COLUMNS])
+{
+    printf("%-27s", row_name(row));
+    print_pair(&f[DIRECTORY], &f[OLD_DIRECTORY]);
+    print_pair(&f[ROUTER], &f[OLD_ROUTER]);
+    putchar('\n');
+}
+
+static void print_heads(void)
+{
+    if (opt.against != NULL) {
+        printf("\nCPU microseconds of the server for each message delivered\n"
+               "old: %s\nnew: %s\nratio: new/old; \"+-\" is twice its standard error,"
+               " which more --runs make smaller\n\n%-27s%26s%26s\n%-27s%6s%7s%7s%6s%6s%7s%7s%6s\n",
+               opt.against, opt.chat, "", "  ------ directory -------", "  -------- router --------",
+               "", "old", "new", "ratio", "+-", "old", "new", "ratio", "+-");
+        return;
+    }
+    printf("\nCPU microseconds of the server for each message delivered, unless said;\n"
+           "%d-byte messages unless said\n\n%21s%9s%7s\n", rows[0].size, "each", "/ floor", "busy");
 }
 
 /* ---- main ----------------------------------------------------------------------------------- */
 
 static const char help[] =
-    "usage: bench [options]\n"
+    "usage: bench [options] [ROW, ROW...]\n"
     "Measures ./chat, and beside it a bare relay, in CPU time for each message.\n"
-    "  --rows A,B         only rows whose names contain A or B\n"
+    "ROW is a row's name, or a part of several; no ROW means all.\n"
+    "  --rows A,B         the same as an option\n"
+    "  --against PATH     compare with another build of chat; for thousands of\n"
+    "                     clients, the same with other limits is PATH-big\n"
     "  --seconds S        of each run (0.5)\n"
     "  --runs N           of each figure, which is their median (3)\n"
-    "  --idle N           idle connections; one row has ten times as many (1000)\n"
+    "  --idle N           idle connections; some rows have ten times as many (1000)\n"
     "  --chat PATH        the server (./chat)\n"
     "  --big PATH         the same for many clients (chat-big beside bench),\n"
     "                     built with: make CLIENTS=10200 MESSAGE=4096\n"
@@ -1022,11 +1331,19 @@ static double number(const char *name, const char *value, double low, double hig
     return n;
 }
 
+/* The shell makes words of a name: they are joined again. */
+static void add_rows(const char *words)
+{
+    size_t len = strlen(opt.rows);
+
+    snprintf(opt.rows + len, sizeof opt.rows - len, "%s%s", len > 0 ? " " : "", words);
+}
+
 static void set_option(const char *name, const char *value)
 {
     const struct { const char *name; const char **value; } texts[] = {
-        { "--rows", &opt.rows }, { "--chat", &opt.chat }, { "--big", &opt.big },
-        { "--relay", &opt.relay }, { "--server", &opt.server },
+        { "--chat", &opt.chat }, { "--big", &opt.big }, { "--relay", &opt.relay },
+        { "--server", &opt.server }, { "--against", &opt.against },
     };
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -1034,7 +1351,9 @@ static void set_option(const char *name, const char *value)
             *texts[i].value = value;
             return;
         }
-    if (strcmp(name, "--port") == 0)
+    if (strcmp(name, "--rows") == 0)
+        add_rows(value);
+    else if (strcmp(name, "--port") == 0)
         opt.port = (int)number(name, value, 1, 65535);
     else if (strcmp(name, "--seconds") == 0)
         opt.seconds = number(name, value, 0.01, 20);
@@ -1048,15 +1367,22 @@ static void set_option(const char *name, const char *value)
 
 static void read_options(int argc, char **argv)
 {
-    for (int i = 1; i < argc; i += 2) {
+    for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             fputs(help, stdout);
             exit(0);
         }
+        if (strncmp(argv[i], "--", 2) != 0) {
+            add_rows(argv[i]);
+            continue;
+        }
         if (i + 1 == argc)
             usage_error("a value is missing, or this is no option", argv[i]);
         set_option(argv[i], argv[i + 1]);
+        i++;
     }
+    if (opt.server != NULL && opt.against != NULL)
+        usage_error("does not go with --server", "--against");
     if (opt.server == NULL && opt.port != 0)
         usage_error("goes with --server", "--port");
 }
@@ -1103,19 +1429,59 @@ static void prepare(void)
     take_a_core();
 }
 
-/* --rows: one of the parts, between commas, stands in the row's name. */
-static bool is_chosen(void)
-{
-    char part[64];
-    size_t len;
+/* ---- Choosing rows ---------------------------------------------------------------------------- */
 
-    for (const char *at = opt.rows; *at != '\0'; at += len + (at[len] == ',')) {
-        len = strcspn(at, ",");
-        snprintf(part, sizeof part, "%.*s", (int)len, at);
-        if (strstr(row->name, part) != NULL)
-            return true;
+static bool is_chosen[ROWS];
+
+/* Bytes of the first name in a list.  A comma ends it, but not in "1,000" nor in a
+ * name that has a comma itself. */
+static size_t name_length(const char *list)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < ROWS; i++) {
+        const char *name = row_name(&rows[i]);
+
+        len = strlen(name);
+        if (strncmp(list, name, len) == 0 && (list[len] == '\0' || list[len] == ','))
+            return len;
     }
-    return *opt.rows == '\0';
+    for (len = 0; list[len] != '\0'; len++)
+        if (list[len] == ',' && !(len > 0 && isdigit((unsigned char)list[len - 1])
+                                  && isdigit((unsigned char)list[len + 1])))
+            break;
+    return len;
+}
+
+static void choose(const char *part)
+{
+    bool any = false;
+
+    for (int i = 0; i < ROWS; i++)
+        if (strstr(row_name(&rows[i]), part) != NULL)
+            any = is_chosen[i] = true;
+    if (any)
+        return;
+    fprintf(stderr, "bench: no row's name contains \"%s\"; the rows are\n", part);
+    for (int i = 0; i < ROWS; i++)
+        fprintf(stderr, "    %s\n", row_name(&rows[i]));
+    exit(2);
+}
+
+static void choose_rows(void)
+{
+    char part[sizeof opt.rows];
+    const char *at = opt.rows;
+
+    do {
+        size_t len = name_length(at);
+
+        memcpy(part, at, len);
+        part[len] = '\0';
+        choose(part);           /* "" is a part of every name */
+        at += len;
+        at += strspn(at, ", ");
+    } while (*at != '\0');
 }
 
 int main(int argc, char **argv)
@@ -1124,16 +1490,18 @@ int main(int argc, char **argv)
 
     find_programs(argv[0]);
     read_options(argc, argv);
+    choose_rows();
     prepare();
+    fprintf(stderr, "%-28s each run: %s ...\n", "row",
+            opt.against != NULL ? "old, new directory, old, new router; then new, old"
+            : opt.server != NULL ? "server, floor" : "directory, router, floor");
     for (row = rows; row < rows + ROWS; row++)
-        if (is_chosen())
+        if (is_chosen[row - rows])
             measure_row(figures[row - rows]);
-    printf("CPU microseconds of the server for each message delivered\n"
-           "(each visit, in the row \"connect\"); %d-byte messages unless said\n\n"
-           "%21s%9s%7s\n", rows[0].size, "each", "/ floor", "busy");
+    print_heads();
     for (row = rows; row < rows + ROWS; row++)
-        if (is_chosen())
-            print_row(figures[row - rows]);
+        if (is_chosen[row - rows])
+            (opt.against != NULL ? print_comparison : print_row)(figures[row - rows]);
     print_end();
     return failed || seen.lost + seen.duplicated + seen.reordered + seen.altered > 0;
 }
