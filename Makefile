@@ -32,6 +32,7 @@ test-programs: always
 	$(COMPILE) $(TINY) -o test/bin/chat-tiny chat.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/peer test/peer.c
 	$(COMPILE) -o test/bin/demo test/demo.c
+	$(COMPILE) -o test/bin/bench test/bench.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/split test/split.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-request test/fuzz-request.c $(PROTOCOL)

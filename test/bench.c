@@ -1315,6 +1315,13 @@ static const char help[] =
     "                     run by: sh -c 'exec COMMAND'\n"
     "  --port N           where it listens, if its first line of output has no :PORT\n";
 
+static void list_rows(FILE *to)
+{
+    fputs("The rows:\n", to);
+    for (int i = 0; i < ROWS; i++)
+        fprintf(to, "  %s\n", row_name(&rows[i]));
+}
+
 static void usage_error(const char *what, const char *argument)
 {
     fprintf(stderr, "bench: %s: %s; try --help\n", argument, what);
@@ -1370,6 +1377,7 @@ static void read_options(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             fputs(help, stdout);
+            list_rows(stdout);
             exit(0);
         }
         if (strncmp(argv[i], "--", 2) != 0) {
@@ -1462,9 +1470,8 @@ static void choose(const char *part)
             any = is_chosen[i] = true;
     if (any)
         return;
-    fprintf(stderr, "bench: no row's name contains \"%s\"; the rows are\n", part);
-    for (int i = 0; i < ROWS; i++)
-        fprintf(stderr, "    %s\n", row_name(&rows[i]));
+    fprintf(stderr, "bench: no row's name contains \"%s\"\n", part);
+    list_rows(stderr);
     exit(2);
 }
 
