@@ -10,9 +10,9 @@
  *                ---------------------------------------   (the median of 3)
  *                      messages delivered meanwhile
  *
- * With --against, two builds of ./chat take turns, and each row has the ratio of
- * the two.  Their runs are paired, one right after the other: what slows down the
- * machine for a while slows down both.
+ * With --against, two builds of ./chat take turns of a twentieth of a second, and
+ * each row has the ratio of the two: what slows down the machine for a while slows
+ * down both.
  *
  * So connecting is not counted where it is not the work, and a server that
  * waits costs nothing.  The clients keep it busy by a window: so many messages
@@ -23,9 +23,9 @@
  * lost, duplicated, reordered and altered ones are counted.  (What comes
  * through the relay is only counted.)
  *
- * Order: the rows, options, the server, making messages, checking messages,
- * connecting, parked senders, the clients' loop, one figure, the table, comparing,
- * main. */
+ * Order: the rows, options, the server, making messages, silent users, checking
+ * messages, connecting, parked senders, the clients' loop, taking turns, one
+ * figure, measuring rows, the table, comparing, choosing rows, main. */
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -105,8 +105,8 @@ enum {
     PROBES = 28,                /* silent users of LATENCY; with the pair, 30 */
     MAX_LATENCIES = 20000,      /* of one run */
     MAX_PARKED = 600,           /* senders that wait, and their recipients */
-    PARKED_SIZE = 4000,         /* bytes of the messages that wait */
-    QUIET_MS = 200,             /* nothing more is taken: all senders are parked */
+    PARKED_SIZE = 16000,        /* bytes of the messages that wait */
+    QUIET_MS = 100,             /* nothing more is taken: all senders are parked */
     USUAL_CLIENTS = 1000,       /* idle ones; for more, ./chat is built anew */
     LARGEST = 16384,            /* bytes of the largest message string */
     FRAMES = 300000,            /* bytes of the largest window of frames */
@@ -118,6 +118,8 @@ enum {
 };
 
 static const double WARM_UP = 0.15;     /* seconds before the clock starts */
+static const double SETTLE = 0.01;      /* the same, at each turn of two builds */
+static const double TURN = 0.05;        /* seconds that a build is measured at once */
 
 /* ---- Options, and how a run can end ------------------------------------------------ */
 
@@ -491,7 +493,7 @@ static void note_latency(void)
 
 /* ---- Checking messages --------------------------------------------------------------- */
 
-static struct { unsigned long all, lost, duplicated, reordered, altered; } seen;
+static struct counts { unsigned long all, lost, duplicated, reordered, altered; } seen;
 
 /* `count` messages of `from` have come to c. */
 static void delivered(struct client *c, struct client *from, int count)
@@ -796,7 +798,7 @@ static bool park_senders(void)
         return false;
     while (is_any_writable(QUIET_MS)) {
         if (now() > deadline)
-            return leave_out("the server goes on reading from senders");
+            return leave_out("senders are not parked");
         for (int i = 0; i < row->others / 2; i++)
             if (senders[i].revents != 0 && !send_a_part(&clients[talking + 2 * i]))
                 return false;
@@ -906,6 +908,37 @@ static void drain(void)
     seen.lost += under_way();
 }
 
+/* ---- Taking turns ------------------------------------------------------------------------
+ *
+ * Two builds are measured by two processes of bench, each with a server and clients of
+ * its own.  One byte goes to and fro between the two: the process that has it may run.
+ * First it goes round once, which shows that both are set up. */
+
+static int other = -1;          /* a socket to the other process; -1: there is none */
+static bool is_first;
+static const char other_failed[] = "the other build failed";
+
+static bool wait_for_turn(void)
+{
+    char byte;
+
+    if (other < 0 || read_some(other, &byte, 1, 4 * PATIENCE) == 1)
+        return true;
+    return leave_out(other_failed);
+}
+
+static bool pass_turn(void)
+{
+    if (other < 0 || send_all(other, "", 1))
+        return true;
+    return leave_out(other_failed);
+}
+
+static bool meet_the_other(void)
+{
+    return (is_first || wait_for_turn()) && pass_turn();
+}
+
 /* ---- One figure ------------------------------------------------------------------------- */
 
 struct figure {
@@ -999,33 +1032,65 @@ static double deviation(double most)
     return most;
 }
 
+struct work {
+    double cpu, wall;           /* seconds */
+    unsigned long count;
+};
+
+/* A message of a silent user is back before the pause: it is not to be counted in. */
+static bool measure_turn(struct work *sum, double seconds)
+{
+    unsigned long count;
+    double cpu, wall;
+
+    if (!wait_for_turn())
+        return false;
+    run_for(other >= 0 ? SETTLE : 0);
+    count = done;
+    wall = now();
+    cpu = server_seconds();
+    run_for(seconds);
+    sum->cpu += server_seconds() - cpu;
+    sum->wall += now() - wall;
+    sum->count += done - count;
+    while (why == NULL && silent.under_way)
+        turn();
+    return why == NULL && pass_turn();
+}
+
+static bool measure_turns(struct work *sum)
+{
+    int turns = other < 0 ? 1 : (int)(opt.seconds / TURN + 0.5);
+
+    turns = turns > 0 ? turns : 1;
+    if (!meet_the_other())
+        return false;
+    for (int i = 0; i < turns; i++)
+        if (!measure_turn(sum, opt.seconds / turns))
+            return false;
+    return !is_first || wait_for_turn();
+}
+
 static bool measure_work(struct figure *f)
 {
-    double cpu, wall;
-    unsigned long count;
+    struct work sum = { 0, 0, 0 };
 
     run_for(WARM_UP);
     for (int i = 0; i < talking; i++)
         clients[i].delivered = 0;
     silent.count = 0;
-    count = done;
-    wall = now();
-    cpu = server_seconds();
-    run_for(opt.seconds);
-    cpu = server_seconds() - cpu;
-    wall = now() - wall;
-    count = done - count;
+    measure_turns(&sum);
     if (row->kind == MANY_TO_ONE)
         f->uneven = deviation(f->uneven);
     drain();
-    if (why == NULL && count == 0)
+    if (why == NULL && sum.count == 0)
         fail("nothing was delivered");
     if (why == NULL && row->kind == PARKED && is_any_writable(0))
-        leave_out("senders went on; fewer --seconds help");
-    f->each[f->runs] = cpu * 1e6 / (double)count;
+        leave_out("senders were not parked");
+    f->each[f->runs] = sum.cpu * 1e6 / (double)sum.count;
     if (row->kind == LATENCY && silent.count > 0)
         f->each[f->runs] = median_of(silent.latencies, silent.count);
-    f->busy = 100 * cpu / wall;
+    f->busy = 100 * sum.cpu / sum.wall;
     return why == NULL;
 }
 
@@ -1064,15 +1129,17 @@ static const char *program_for(enum column column, bool big)
 static bool command_for(enum column column, char *command, size_t size)
 {
     static const char *const arguments[] = {
-        [DIRECTORY] = "-a directory -q -l 127.0.0.1 -p", [ROUTER] = "-a router -q -l 127.0.0.1 -p",
+        [DIRECTORY] = "-a directory -q -l 127.0.0.1 -p",
         [OLD_DIRECTORY] = "-a directory -q -l 127.0.0.1 -p",
+        [ROUTER] = "-a router -q -l 127.0.0.1 -p",
         [OLD_ROUTER] = "-a router -q -l 127.0.0.1 -p", [FLOOR] = ""
     };
     bool big = count_idle() > USUAL_CLIENTS;
     const char *path = program_for(column, big);
     struct rlimit limit;
 
-    if (column == FLOOR && row->kind != PING_PONG && row->kind != FLOOD && row->kind != MEMORY)
+    if (column == FLOOR && row->kind != PING_PONG && row->kind != FLOOD
+        && row->kind != MEMORY)
         return leave_out("a relay has no such work");
     if (row->kind == PARKED && (column == ROUTER || column == OLD_ROUTER))
         return leave_out("the pair waits as well");
@@ -1083,7 +1150,7 @@ static bool command_for(enum column column, char *command, size_t size)
     if (column != FLOOR && opt.server != NULL)
         snprintf(command, size, "%s", opt.server);
     else if (access(path, X_OK) != 0)
-        return leave_out(big ? "no chat-big: make CLIENTS=10200 MESSAGE=4096" : "no such program");
+        return leave_out(big ? "no chat-big: CLIENTS=10200 MESSAGE=4096" : "no such program");
     return true;
 }
 
@@ -1109,30 +1176,7 @@ static bool measure(enum column column, struct figure *f)
     return ok;
 }
 
-static int decimals(double figure)
-{
-    return figure < 10 ? 2 : figure < 100 ? 1 : 0;
-}
-
-/* In the order in which they are measured.  Each of two builds comes first every
- * second time, so that neither gains by its place. */
-static int list_columns(enum column list[COLUMNS], int run)
-{
-    int count = 0;
-
-    if (opt.against != NULL) {
-        for (enum column c = DIRECTORY; c <= ROUTER; c++) {
-            list[count++] = run % 2 == 0 ? c + OLD_DIRECTORY : c;
-            list[count++] = run % 2 == 0 ? c : c + OLD_DIRECTORY;
-        }
-        return count;
-    }
-    list[count++] = DIRECTORY;
-    if (opt.server == NULL)
-        list[count++] = ROUTER;
-    list[count++] = FLOOR;
-    return count;
-}
+/* ---- Measuring rows ------------------------------------------------------------------------- */
 
 static const char *row_name(const struct row *r)
 {
@@ -1143,32 +1187,138 @@ static const char *row_name(const struct row *r)
     if (star == NULL)
         return r->name;
     if (count < 1000)
-        snprintf(name, sizeof name, "%.*s%d%s", (int)(star - r->name), r->name, count, star + 1);
+        snprintf(name, sizeof name, "%.*s%d%s", (int)(star - r->name), r->name, count,
+                 star + 1);
     else
         snprintf(name, sizeof name, "%.*s%d,%03d%s", (int)(star - r->name), r->name,
                  count / 1000, count % 1000, star + 1);
     return name;
 }
 
+static int decimals(double figure)
+{
+    return figure < 10 ? 2 : figure < 100 ? 1 : 0;
+}
+
+/* What a process says of its run.  Both come from the same program, so that a pointer
+ * to a text means the same in both. */
+struct outcome {
+    enum column column;
+    struct figure figure;
+    struct counts seen;
+    bool failed;
+};
+
+static pid_t processes[2];      /* 0: there is none */
+
+static void stop_processes(void)
+{
+    for (int i = 0; i < 2; i++)
+        if (processes[i] > 0)
+            kill(processes[i], SIGTERM);
+}
+
+static pid_t start_process(enum column column, const int turns[2], bool first, int results)
+{
+    struct outcome o = { .column = column };
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    processes[0] = processes[1] = 0;
+    close(turns[first]);
+    other = turns[!first];
+    is_first = first;
+    memset(&seen, 0, sizeof seen);
+    if (!measure(column, &o.figure))
+        o.figure.why = why;
+    o.seen = seen;
+    o.failed = failed;
+    exit(write(results, &o, sizeof o) != (ssize_t)sizeof o);
+}
+
+static void take_outcome(struct figure f[COLUMNS], const struct outcome *o)
+{
+    struct figure *at = &f[o->column];
+
+    at->each[at->runs] = o->figure.each[0];
+    at->why = o->figure.why;
+    if (at->why == NULL)
+        at->runs++;
+    seen.all += o->seen.all;
+    seen.lost += o->seen.lost;
+    seen.duplicated += o->seen.duplicated;
+    seen.reordered += o->seen.reordered;
+    seen.altered += o->seen.altered;
+    failed = failed || o->failed;
+}
+
+/* Two columns, which take turns; `first` begins. */
+static void measure_pair(enum column first, enum column second, struct figure f[COLUMNS])
+{
+    int turns[2], results[2];
+    struct outcome o;
+
+    fflush(NULL);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, turns) < 0 || pipe(results) < 0
+        || (processes[0] = start_process(first, turns, true, results[1])) < 0
+        || (processes[1] = start_process(second, turns, false, results[1])) < 0) {
+        fprintf(stderr, "bench: no process to be had\n");
+        exit(1);
+    }
+    close(turns[0]);
+    close(turns[1]);
+    close(results[1]);
+    f[first].why = f[second].why = "its process ended early";
+    while (read_some(results[0], &o, sizeof o, 60000) == (ssize_t)sizeof o)
+        take_outcome(f, &o);
+    close(results[0]);
+    stop_processes();
+    while (wait(NULL) > 0)
+        ;
+    processes[0] = processes[1] = 0;
+}
+
+static void print_run(const struct figure *f)
+{
+    if (f->why == NULL)
+        fprintf(stderr, " %.*f", decimals(f->each[f->runs - 1]), f->each[f->runs - 1]);
+}
+
+/* Each of two builds begins every second time, so that neither gains by its place. */
+static void compare_in_pairs(struct figure f[COLUMNS])
+{
+    for (int run = 0; run < opt.runs; run++)
+        for (enum column new = DIRECTORY; new <= ROUTER; new++) {
+            enum column old = new + OLD_DIRECTORY;
+
+            if (f[new].why != NULL || f[old].why != NULL)
+                continue;
+            measure_pair(run % 2 == 0 ? old : new, run % 2 == 0 ? new : old, f);
+            print_run(&f[old]);
+            print_run(&f[new]);
+        }
+}
+
 /* All columns in turn, and that again: what disturbs one run disturbs them all. */
+static void measure_columns(struct figure f[COLUMNS])
+{
+    for (int run = 0; run < opt.runs; run++)
+        for (enum column c = DIRECTORY; c <= FLOOR; c++) {
+            if (f[c].why != NULL || (opt.server != NULL && c == ROUTER))
+                continue;
+            if (measure(c, &f[c]))
+                f[c].runs++;
+            else
+                f[c].why = why;
+            print_run(&f[c]);
+        }
+}
+
 static void measure_row(struct figure f[COLUMNS])
 {
-    enum column list[COLUMNS];
-
     fprintf(stderr, "%-28s", row_name(row));
-    for (int run = 0; run < opt.runs; run++)
-        for (int i = 0, count = list_columns(list, run); i < count; i++) {
-            struct figure *at = &f[list[i]];
-
-            if (at->why != NULL)
-                continue;
-            if (measure(list[i], at))
-                at->runs++;
-            else
-                at->why = why;
-            if (at->why == NULL)
-                fprintf(stderr, " %.*f", decimals(at->each[run]), at->each[run]);
-        }
+    (opt.against != NULL ? compare_in_pairs : measure_columns)(f);
     fputc('\n', stderr);
 }
 
@@ -1266,7 +1416,9 @@ static void print_pair(const struct figure *new, const struct figure *old)
     struct ratio r;
 
     if (new->why != NULL || old->why != NULL) {
-        printf("%26.25s", new->why != NULL ? new->why : old->why);
+        const char *reason = new->why != NULL && new->why != other_failed ? new->why : old->why;
+
+        printf("%26.25s", reason != NULL ? reason : other_failed);
         return;
     }
     r = compare(new, old);
@@ -1287,12 +1439,13 @@ static void print_heads(void)
         printf("\nCPU microseconds of the server for each message delivered\n"
                "old: %s\nnew: %s\nratio: new/old; \"+-\" is twice its standard error,"
                " which more --runs make smaller\n\n%-27s%26s%26s\n%-27s%6s%7s%7s%6s%6s%7s%7s%6s\n",
-               opt.against, opt.chat, "", "  ------ directory -------", "  -------- router --------",
-               "", "old", "new", "ratio", "+-", "old", "new", "ratio", "+-");
+               opt.against, opt.chat, "", "  ------ directory -------",
+               "  -------- router --------", "", "old", "new", "ratio", "+-", "old", "new", "ratio", "+-");
         return;
     }
     printf("\nCPU microseconds of the server for each message delivered, unless said;\n"
-           "%d-byte messages unless said\n\n%21s%9s%7s\n", rows[0].size, "each", "/ floor", "busy");
+           "%d-byte messages unless said\n\n%21s%9s%7s\n", rows[0].size, "each", "/ floor",
+           "busy");
 }
 
 /* ---- main ----------------------------------------------------------------------------------- */
@@ -1428,6 +1581,8 @@ static void prepare(void)
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
         sigaction(ends[i], &action, NULL);
     atexit(stop_server);
+    atexit(stop_processes);
+    signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < sizeof filler; i++)
         filler[i] = (char)('a' + i % 26);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -1437,7 +1592,7 @@ static void prepare(void)
     take_a_core();
 }
 
-/* ---- Choosing rows ---------------------------------------------------------------------------- */
+/* ---- Choosing rows ------------------------------------------------------------------------ */
 
 static bool is_chosen[ROWS];
 
@@ -1500,7 +1655,7 @@ int main(int argc, char **argv)
     choose_rows();
     prepare();
     fprintf(stderr, "%-28s each run: %s ...\n", "row",
-            opt.against != NULL ? "old, new directory, old, new router; then new, old"
+            opt.against != NULL ? "old, new directory; old, new router"
             : opt.server != NULL ? "server, floor" : "directory, router, floor");
     for (row = rows; row < rows + ROWS; row++)
         if (is_chosen[row - rows])
