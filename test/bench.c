@@ -12,7 +12,7 @@
  *
  * With --against, two builds of ./chat take turns of a twentieth of a second, and
  * each row has the ratio of the two: what slows down the machine for a while slows
- * down both.
+ * down both.  With --base, two rows of the same build do so.
  *
  * So connecting is not counted where it is not the work, and a server that
  * waits costs nothing.  The clients keep it busy by a window: so many messages
@@ -93,7 +93,8 @@ static const struct row {
     { "memory of an idle user, KiB", MEMORY,       0,  1,    64,  1,   0 },
 };
 
-/* In the order of the table.  The last two are the program after --against. */
+/* In the order of the table.  The last two are the program after --against, or the
+ * row after --base. */
 enum column { DIRECTORY, ROUTER, FLOOR, OLD_DIRECTORY, OLD_ROUTER, COLUMNS };
 
 enum {
@@ -106,7 +107,7 @@ enum {
     MAX_LATENCIES = 20000,      /* of one run */
     MAX_PARKED = 600,           /* senders that wait, and their recipients */
     PARKED_SIZE = 16000,        /* bytes of the messages that wait */
-    QUIET_MS = 100,             /* nothing more is taken: all senders are parked */
+    QUIET_MS = 300,             /* nothing more is taken: all senders are parked */
     USUAL_CLIENTS = 1000,       /* idle ones; for more, ./chat is built anew */
     LARGEST = 16384,            /* bytes of the largest message string */
     FRAMES = 300000,            /* bytes of the largest window of frames */
@@ -118,22 +119,23 @@ enum {
 };
 
 static const double WARM_UP = 0.15;     /* seconds before the clock starts */
-static const double SETTLE = 0.01;      /* the same, at each turn of two builds */
+static const double SETTLE = 0.025;     /* the same, at each turn of two builds */
 static const double TURN = 0.05;        /* seconds that a build is measured at once */
 
 /* ---- Options, and how a run can end ------------------------------------------------ */
 
 static struct {
     const char *chat, *big, *relay;     /* paths */
-    const char *against;                /* another build of chat, or NULL */
+    const char *against, *base;         /* another build of chat, or a row; or NULL */
     const char *server;                 /* a command, measured instead of chat */
     int port;                           /* its port; 0: read from its output */
     double seconds;                     /* of each run, without warm-up */
     int runs, idle;
     char rows[400];                     /* names, or parts of them; "" for all */
-} opt = { "./chat", NULL, NULL, NULL, NULL, 0, 0.5, 3, 1000, "" };
+} opt = { .chat = "./chat", .seconds = 0.5, .runs = 3, .idle = 1000 };
 
 static const struct row *row;           /* the one at work */
+static const struct row *base;          /* the one to compare with, or NULL */
 static const char *why;                 /* it cannot be measured; NULL: it can */
 static bool failed;                     /* for the exit status */
 static volatile sig_atomic_t interrupted;
@@ -905,7 +907,8 @@ static void drain(void)
     while (why == NULL && under_way() > 0 && now() < deadline)
         turn();
     draining = false;
-    seen.lost += under_way();
+    if (why == NULL)
+        seen.lost += under_way();
 }
 
 /* ---- Taking turns ------------------------------------------------------------------------
@@ -1119,7 +1122,7 @@ static const char *program_for(enum column column, bool big)
 
     if (column == FLOOR)
         return opt.relay;
-    if (column < OLD_DIRECTORY)
+    if (column < OLD_DIRECTORY || opt.against == NULL)
         return big ? opt.big : opt.chat;
     snprintf(old_big, sizeof old_big, "%s-big", opt.against);
     return big ? old_big : opt.against;
@@ -1230,6 +1233,8 @@ static pid_t start_process(enum column column, const int turns[2], bool first, i
     other = turns[!first];
     is_first = first;
     memset(&seen, 0, sizeof seen);
+    if (base != NULL && column >= OLD_DIRECTORY)
+        row = base;
     if (!measure(column, &o.figure))
         o.figure.why = why;
     o.seen = seen;
@@ -1315,10 +1320,15 @@ static void measure_columns(struct figure f[COLUMNS])
         }
 }
 
+static bool is_comparison(void)
+{
+    return opt.against != NULL || base != NULL;
+}
+
 static void measure_row(struct figure f[COLUMNS])
 {
     fprintf(stderr, "%-28s", row_name(row));
-    (opt.against != NULL ? compare_in_pairs : measure_columns)(f);
+    (is_comparison() ? compare_in_pairs : measure_columns)(f);
     fputc('\n', stderr);
 }
 
@@ -1433,14 +1443,25 @@ static void print_comparison(struct figure f[COLUMNS])
     putchar('\n');
 }
 
+static void print_comparison_heads(void)
+{
+    const char *old = base != NULL ? "base" : "old", *new = base != NULL ? "row" : "new";
+
+    printf("\nCPU microseconds of the server for each message delivered\n%s: %s\n%s: %s\n"
+           "ratio: %s/%s; \"+-\" is twice its standard error,"
+           " which more --runs make smaller\n\n", old, base != NULL ? row_name(base) : opt.against,
+           new, base != NULL ? "as below" : opt.chat, new, old);
+    printf("%-27s%26s%26s\n%-27s", "", "  ------ directory -------",
+           "  -------- router --------", "");
+    for (int i = 0; i < 2; i++)
+        printf("%6s%7s%7s%6s", old, new, "ratio", "+-");
+    putchar('\n');
+}
+
 static void print_heads(void)
 {
-    if (opt.against != NULL) {
-        printf("\nCPU microseconds of the server for each message delivered\n"
-               "old: %s\nnew: %s\nratio: new/old; \"+-\" is twice its standard error,"
-               " which more --runs make smaller\n\n%-27s%26s%26s\n%-27s%6s%7s%7s%6s%6s%7s%7s%6s\n",
-               opt.against, opt.chat, "", "  ------ directory -------",
-               "  -------- router --------", "", "old", "new", "ratio", "+-", "old", "new", "ratio", "+-");
+    if (is_comparison()) {
+        print_comparison_heads();
         return;
     }
     printf("\nCPU microseconds of the server for each message delivered, unless said;\n"
@@ -1457,6 +1478,7 @@ static const char help[] =
     "  --rows A,B         the same as an option\n"
     "  --against PATH     compare with another build of chat; for thousands of\n"
     "                     clients, the same with other limits is PATH-big\n"
+    "  --base ROW         compare each row with this one, in the same build\n"
     "  --seconds S        of each run (0.5)\n"
     "  --runs N           of each figure, which is their median (3)\n"
     "  --idle N           idle connections; some rows have ten times as many (1000)\n"
@@ -1504,6 +1526,7 @@ static void set_option(const char *name, const char *value)
     const struct { const char *name; const char **value; } texts[] = {
         { "--chat", &opt.chat }, { "--big", &opt.big }, { "--relay", &opt.relay },
         { "--server", &opt.server }, { "--against", &opt.against },
+        { "--base", &opt.base },
     };
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -1542,8 +1565,8 @@ static void read_options(int argc, char **argv)
         set_option(argv[i], argv[i + 1]);
         i++;
     }
-    if (opt.server != NULL && opt.against != NULL)
-        usage_error("does not go with --server", "--against");
+    if ((opt.server != NULL) + (opt.against != NULL) + (opt.base != NULL) > 1)
+        usage_error("only one of --server, --against and --base", argv[0]);
     if (opt.server == NULL && opt.port != 0)
         usage_error("goes with --server", "--port");
 }
@@ -1616,6 +1639,13 @@ static size_t name_length(const char *list)
     return len;
 }
 
+static void no_such_row(const char *part)
+{
+    fprintf(stderr, "bench: no row's name contains \"%s\"\n", part);
+    list_rows(stderr);
+    exit(2);
+}
+
 static void choose(const char *part)
 {
     bool any = false;
@@ -1623,11 +1653,17 @@ static void choose(const char *part)
     for (int i = 0; i < ROWS; i++)
         if (strstr(row_name(&rows[i]), part) != NULL)
             any = is_chosen[i] = true;
-    if (any)
-        return;
-    fprintf(stderr, "bench: no row's name contains \"%s\"\n", part);
-    list_rows(stderr);
-    exit(2);
+    if (!any)
+        no_such_row(part);
+}
+
+static void choose_base(void)
+{
+    for (int i = 0; i < ROWS && opt.base != NULL; i++)
+        if (strcmp(row_name(&rows[i]), opt.base) == 0)
+            base = &rows[i];
+    if (opt.base != NULL && base == NULL)
+        no_such_row(opt.base);
 }
 
 static void choose_rows(void)
@@ -1653,9 +1689,11 @@ int main(int argc, char **argv)
     find_programs(argv[0]);
     read_options(argc, argv);
     choose_rows();
+    choose_base();
     prepare();
     fprintf(stderr, "%-28s each run: %s ...\n", "row",
-            opt.against != NULL ? "old, new directory; old, new router"
+            base != NULL ? "base, row with directory; with router"
+            : opt.against != NULL ? "old, new directory; old, new router"
             : opt.server != NULL ? "server, floor" : "directory, router, floor");
     for (row = rows; row < rows + ROWS; row++)
         if (is_chosen[row - rows])
@@ -1663,7 +1701,7 @@ int main(int argc, char **argv)
     print_heads();
     for (row = rows; row < rows + ROWS; row++)
         if (is_chosen[row - rows])
-            (opt.against != NULL ? print_comparison : print_row)(figures[row - rows]);
+            (is_comparison() ? print_comparison : print_row)(figures[row - rows]);
     print_end();
     return failed || seen.lost + seen.duplicated + seen.reordered + seen.altered > 0;
 }
