@@ -728,13 +728,17 @@ static bool relay_settles(void)
     return true;
 }
 
-/* `count` more (an even number, for the relay) that will say nothing. */
+/* `count` more (an even number, for the relay) that will say nothing.  Where memory is
+ * measured, one comes after the other: the more come at once, the more buffers the server
+ * touches, and how many do is chance. */
 static bool open_idle(int count)
 {
+    int at_once = row->kind == MEMORY ? 1 : AT_ONCE;
+
     for (int last = opened + count; opened < last; ) {
         int first = opened;
 
-        while (opened < last && opened < first + AT_ONCE)
+        while (opened < last && opened < first + at_once)
             if (!open_client(&clients[opened++]))
                 return false;
         for (int i = first; i < opened && !server.relay; i++)
