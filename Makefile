@@ -32,6 +32,7 @@ test-programs: always
 	$(COMPILE) $(TINY) -o test/bin/chat-tiny chat.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/peer test/peer.c
 	$(COMPILE) -o test/bin/demo test/measure/demo.c
+	$(COMPILE) -o test/bin/bench test/measure/bench.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/split test/fuzz/split.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-request test/fuzz/fuzz-request.c $(PROTOCOL)
@@ -39,13 +40,13 @@ test-programs: always
 	$(COMPILE) -o test/bin/fuzz-json test/fuzz/fuzz-json.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/fuzz-chat test/fuzz/fuzz-chat.c $(PROTOCOL)
 
-## demo: see in half a minute what a user who does not read does to others, in both approaches
+## demo: watch what a user who does not read does to others; half a minute
 demo: chat always
 	@mkdir -p test/bin
 	$(COMPILE) -o test/bin/demo test/measure/demo.c
 	test/bin/demo
 
-## bench: measure both approaches beside a bare relay, in a few minutes; BENCH=--help has more
+## bench: measure both approaches, in minutes; more: make bench BENCH=--help
 bench: chat always
 	@mkdir -p test/bin
 	$(COMPILE) -DCLIENTS=10200 -DMESSAGE=4096 -o test/bin/chat-big chat.c $(PROTOCOL)
@@ -53,7 +54,7 @@ bench: chat always
 	$(COMPILE) -o test/bin/bench test/measure/bench.c
 	test/bin/bench $(BENCH)
 
-## conformance: run 301 Autobahn cases against test/prove/echo.c; needs kosoku (from PyPI)
+## conformance: run the 301 Autobahn cases; needs kosoku (from PyPI)
 conformance: always
 	@mkdir -p test/bin
 	$(COMPILE) -o test/bin/echo test/prove/echo.c $(PROTOCOL)
@@ -61,13 +62,13 @@ conformance: always
 
 FUZZ = -max_total_time=15
 
-## fuzz: look for bytes that break a promise, a minute in all; needs clang with its libFuzzer
+## fuzz: try random bytes for a minute; needs clang with its libFuzzer
 fuzz:
 	@for target in request frames json chat; do sh test/fuzz/fuzz.sh $$target $(FUZZ) || exit 1; done
 
 SOAK = -s 30
 
-## soak: see that nothing is lost when hundreds come, talk, stall and leave, a minute in all; an hour: SOAK='-s 1800'
+## soak: check that nothing is lost, a minute; an hour: SOAK='-s 1800'
 soak: always
 	@mkdir -p test/bin
 	$(COMPILE) $(HURRIED) -o test/bin/chat-hurried chat.c $(PROTOCOL)
@@ -75,19 +76,27 @@ soak: always
 	test/bin/soak -a directory $(SOAK) test/bin/chat-hurried
 	test/bin/soak -a router $(SOAK) test/bin/chat-hurried
 
-## json-suite: send the documents of JSONTestSuite to the server; needs DIR=, where they are
+SLOW =
+
+## slow-readers: check that no slow reader is dropped, 90 s; table: SLOW=-t
+slow-readers: chat always
+	@mkdir -p test/bin
+	$(COMPILE) -o test/bin/slow test/measure/slow.c
+	test/bin/slow $(SLOW) ./chat
+
+## json-suite: send the documents of JSONTestSuite; needs DIR=, their folder
 json-suite: chat test-programs
 	@sh test/prove/json-suite.sh "$(DIR)"
 
-## prove: let Frama-C show that no input breaks the protocol files, in three minutes; needs frama-c
+## prove: prove that no input breaks the protocol files; needs frama-c
 prove:
 	@sh test/prove/prove.sh
 
-## mutation: change json.c and ws.c in one place after the other, the tables have to notice; half an hour, needs python3
+## mutation: check that tests notice small faults; half an hour, needs python3
 mutation:
 	@python3 test/prove/mutation.py
 
-## coverage: show which branches the tests take, 100 % and 95 % are wanted; needs gcc, gcovr (from PyPI)
+## coverage: show which branches no test takes; needs gcc, gcovr (from PyPI)
 coverage:
 	@sh test/prove/coverage.sh
 
@@ -101,4 +110,5 @@ help:
 
 always:
 
-.PHONY: always bench clean conformance coverage demo fuzz help json-suite mutation prove soak test test-programs
+.PHONY: always bench clean conformance coverage demo fuzz help json-suite mutation prove \
+	slow-readers soak test test-programs

@@ -17,8 +17,8 @@ figures() {
 
 # story APPROACH: its lines but the bars
 story() {
-    sed -n "/-a $1\$/,/^\$/p" "$BATS_TEST_TMPDIR/demo" |
-        grep -vE '^ +[0-9.]+ s |-a |messages a second|^$' |
+    sed -n "/^chat -a $1:/,/^\$/p" "$BATS_TEST_TMPDIR/demo" |
+        grep -vE '^ +[0-9.]+ s |-a |^$' |
         sed 's/^ *//; s/lost: [1-9][0-9]* bytes to it/lost: N bytes to it/'
 }
 
@@ -36,19 +36,39 @@ story() {
     diff - <(story directory) <<'END'
 3 and 4 talk
 1 floods 2, who does not read
-the log: user 1 waits for room at user 2
+log: user 1 waits for room at user 2
 5 asks to join
 5 is in
-the log: user 2 left: did not read for 1 s; lost: N bytes to it, 0 from it
+log: user 2 left: did not read for 1 s; lost: N bytes to it, 0 from it
 END
     diff - <(story router) <<'END'
 3 and 4 talk
 1 floods 2, who does not read
-the log: the router waits for room at user 2
+log: the router waits for room at user 2
 5 asks to join
-the log: user 2 left: did not read for 1 s; lost: N bytes to it, 0 from it
+log: user 2 left: did not read for 1 s; lost: N bytes to it, 0 from it
 5 is in
 END
+}
+
+# Each bar has 24 signs for as many messages as came in the first second of all, give or take
+# one; "+" is the end of a bar that does not fit.
+@test "make demo draws both approaches to one scale, in lines of 80 columns" {
+    "$BIN/demo" "$BIN/chat-hurried" 100 >"$BATS_TEST_TMPDIR/demo"
+    cat "$BATS_TEST_TMPDIR/demo"
+
+    awk 'length > 80 { print "too long: " $0; bad = 1 } END { exit bad }' "$BATS_TEST_TMPDIR/demo"
+    awk '/^ +[0-9.]+ s / {
+            if (!unit)
+                unit = $3 / 24
+            off = length($4) - $3 / unit
+            if (off > 1 || (off < -1 && $4 !~ /\+$/)) {
+                print "another scale: " $0
+                bad = 1
+            }
+            bars += length($4) > 0
+        }
+        END { exit bad || bars < 10 }' "$BATS_TEST_TMPDIR/demo"
 }
 
 @test "make demo tells why there is no server" {

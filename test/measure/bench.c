@@ -10,6 +10,10 @@
  *                ---------------------------------------   (the median of 3)
  *                      messages delivered meanwhile
  *
+ * With --against, two builds of ./chat take turns of a twentieth of a second, and
+ * each row has the ratio of the two: what slows down the machine for a while slows
+ * down both.  With --base, two rows of the same build do so.
+ *
  * So connecting is not counted where it is not the work, and a server that
  * waits costs nothing.  The clients keep it busy by a window: so many messages
  * of a sender are under way, and each delivery lets the next one go.  One loop
@@ -19,10 +23,12 @@
  * lost, duplicated, reordered and altered ones are counted.  (What comes
  * through the relay is only counted.)
  *
- * Order: the rows, options, the server, making messages, checking messages,
- * connecting, the clients' loop, one figure, the table, main. */
+ * Order: the rows, options, the server, making messages, silent users, checking
+ * messages, connecting, parked senders, the clients' loop, taking turns, one
+ * figure, measuring rows, the table, comparing, choosing rows, main. */
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -43,40 +49,65 @@
 /* ---- The rows ------------------------------------------------------------------ */
 
 enum kind {
-    PING_PONG,                  /* the one who hears answers */
-    FLOOD,                      /* the one who was heard sends the next */
-    MANY_TO_ONE,                /* as FLOOD, but all to the same recipient */
-    CONNECT,                    /* come, say one thing, go */
-    MEMORY                      /* come, and be silent */
+    PING_PONG,                  /* a user who hears a message answers it */
+    FLOOD,                      /* a sender whose message arrived sends the next */
+    PARKED,                     /* PING_PONG beside senders that wait all the time */
+    LATENCY,                    /* PING_PONG beside users who speak now and then */
+    MANY_TO_ONE,                /* FLOOD, but all to the same recipient */
+    CONNECT,                    /* connect, one message, Close */
+    OPEN,                       /* connect, and reset after the handshake */
+    MEMORY                      /* connect, and be silent */
+};
+
+/* What the figures of a row count, where it is not a message. */
+static const char *const units[] = {
+    [LATENCY] = "microseconds until a silent user is heard, median",
+    [CONNECT] = "each visit", [OPEN] = "each connection", [MEMORY] = "",
 };
 
 static const struct row {
-    const char *name;
+    const char *name;           /* "*" stands for the number of idle users */
     enum kind kind;
-    int count;                  /* pairs; or senders, or those who come and go */
+    int count;                  /* pairs, senders or visitors */
     int window;                 /* messages of each sender under way */
     int size;                   /* bytes of the message string */
     int idle;                   /* further connections, times --idle */
+    int others;                 /* further connections, whatever --idle says */
 } rows[] = {
-    { "ping-pong 1 pair",          PING_PONG,    1,  1,    64,  0 },
-    { "ping-pong 32 pairs",        PING_PONG,   32,  1,    64,  0 },
-    { "flood 1 pair window 64",    FLOOD,        1, 64,    64,  0 },
-    { "flood 16 pairs window 32",  FLOOD,       16, 32,    64,  0 },
-    { "flood 4 pairs 1 KiB",       FLOOD,        4, 32,  1024,  0 },
-    { "flood 2 pairs 16 KiB",      FLOOD,        2, 16, 16384,  0 },
-    { "16 senders to 1",           MANY_TO_ONE, 16, 64,    64,  0 },
-    { "connect message close",     CONNECT,     32,  1,    64,  0 },
-    { "1 pair among idle",         PING_PONG,    1,  1,    64,  1 },
-    { "1 pair among many idle",    PING_PONG,    1,  1,    64, 10 },
-    { "memory in KiB, each idle",  MEMORY,       0,  1,    64,  1 },
+    { "ping-pong 1 pair",            PING_PONG,    1,  1,    64,  0,   0 },
+    { "ping-pong 32 pairs",          PING_PONG,   32,  1,    64,  0,   0 },
+    { "flood 1 pair window 64",      FLOOD,        1, 64,    64,  0,   0 },
+    { "flood 16 pairs window 32",    FLOOD,       16, 32,    64,  0,   0 },
+    { "flood 4 pairs 1 KiB",         FLOOD,        4, 32,  1024,  0,   0 },
+    { "flood 2 pairs 16 KiB",        FLOOD,        2, 16, 16384,  0,   0 },
+    { "16 senders to 1",             MANY_TO_ONE, 16, 64,    64,  0,   0 },
+    { "connect message close",       CONNECT,     32,  1,    64,  0,   0 },
+    { "open among * idle",           OPEN,         1,  1,    64,  1,   0 },
+    { "open among * idle",           OPEN,         1,  1,    64, 10,   0 },
+    { "1 pair among 30 idle",        PING_PONG,    1,  1,    64,  0,  30 },
+    { "1 pair among * idle",         PING_PONG,    1,  1,    64,  1,   0 },
+    { "1 pair among * idle",         PING_PONG,    1,  1,    64, 10,   0 },
+    { "1 pair among 300 parked",     PARKED,       1,  1,    64,  0, 600 },
+    { "latency among 30",            LATENCY,      1,  1,    64,  0,   0 },
+    { "latency among *",             LATENCY,      1,  1,    64,  1,   0 },
+    { "memory of an idle user, KiB", MEMORY,       0,  1,    64,  1,   0 },
 };
+
+/* In the order of the table.  The last two are the program after --against, or the
+ * row after --base. */
+enum column { DIRECTORY, ROUTER, FLOOR, OLD_DIRECTORY, OLD_ROUTER, COLUMNS };
 
 enum {
     ROWS = sizeof rows / sizeof rows[0],
-    COLUMNS = 3, FLOOR = 2,     /* directory, router, floor */
-    MAX_RUNS = 15,
-    MAX_IDLE = 2000,            /* --idle; one row has ten times as many */
+    NAME = 40,                  /* bytes of a row's name */
+    MAX_RUNS = 99,
+    MAX_IDLE = 2000,            /* --idle; some rows have ten times as many */
     TALKERS = 64,               /* connections that are not idle, at most */
+    PROBES = 28,                /* silent users of LATENCY; with the pair, 30 */
+    MAX_LATENCIES = 20000,      /* of one run */
+    MAX_PARKED = 600,           /* senders that wait, and their recipients */
+    PARKED_SIZE = 16000,        /* bytes of the messages that wait */
+    QUIET_MS = 300,             /* nothing more is taken: all senders are parked */
     USUAL_CLIENTS = 1000,       /* idle ones; for more, ./chat is built anew */
     LARGEST = 16384,            /* bytes of the largest message string */
     FRAMES = 300000,            /* bytes of the largest window of frames */
@@ -88,19 +119,23 @@ enum {
 };
 
 static const double WARM_UP = 0.15;     /* seconds before the clock starts */
+static const double SETTLE = 0.025;     /* the same, at each turn of two builds */
+static const double TURN = 0.05;        /* seconds that a build is measured at once */
 
 /* ---- Options, and how a run can end ------------------------------------------------ */
 
 static struct {
     const char *chat, *big, *relay;     /* paths */
+    const char *against, *base;         /* another build of chat, or a row; or NULL */
     const char *server;                 /* a command, measured instead of chat */
     int port;                           /* its port; 0: read from its output */
     double seconds;                     /* of each run, without warm-up */
     int runs, idle;
-    const char *rows;                   /* parts of names; "" for all */
-} opt = { "./chat", NULL, NULL, NULL, 0, 0.5, 3, 1000, "" };
+    char rows[400];                     /* names, or parts of them; "" for all */
+} opt = { .chat = "./chat", .seconds = 0.5, .runs = 3, .idle = 1000 };
 
 static const struct row *row;           /* the one at work */
+static const struct row *base;          /* the one to compare with, or NULL */
 static const char *why;                 /* it cannot be measured; NULL: it can */
 static bool failed;                     /* for the exit status */
 static volatile sig_atomic_t interrupted;
@@ -424,9 +459,43 @@ static void send_messages(struct client *c)
         fail("a connection was cut while sending");
 }
 
+/* ---- Silent users ---------------------------------------------------------------------
+ *
+ * In a row of LATENCY, the clients behind the pair send a message to themselves, one
+ * after the other, a few milliseconds apart: each was silent for a tenth of a second
+ * before it speaks. */
+
+static struct {
+    double latencies[MAX_LATENCIES];    /* microseconds */
+    int count;
+    int last;                   /* the client that spoke last */
+    bool under_way;             /* its message has not come back yet */
+    double began, next;         /* seconds */
+} silent;
+
+static void break_silence(void)
+{
+    if (row->kind != LATENCY || draining || silent.under_way || now() < silent.next)
+        return;
+    silent.last = 2 * row->count + (silent.last + 1 - 2 * row->count) % PROBES;
+    clients[silent.last].credit = 1;
+    silent.under_way = true;
+    silent.began = now();
+}
+
+static void note_latency(void)
+{
+    double t = now();
+
+    if (silent.count < MAX_LATENCIES)
+        silent.latencies[silent.count++] = (t - silent.began) * 1e6;
+    silent.under_way = false;
+    silent.next = t + 0.002 + 0.004 * rand() / RAND_MAX;
+}
+
 /* ---- Checking messages --------------------------------------------------------------- */
 
-static struct { unsigned long all, lost, duplicated, reordered, altered; } seen;
+static struct counts { unsigned long all, lost, duplicated, reordered, altered; } seen;
 
 /* `count` messages of `from` have come to c. */
 static void delivered(struct client *c, struct client *from, int count)
@@ -435,6 +504,10 @@ static void delivered(struct client *c, struct client *from, int count)
 
     seen.all += (unsigned long)count;
     from->delivered += (unsigned long)count;
+    if (row->kind == LATENCY && c == from) {
+        note_latency();
+        return;
+    }
     if (row->kind == CONNECT) {         /* close code 1000, and then wait for the end */
         from->state = LEAVING;
         if (!send_all(from->fd, bye, write_frame(bye, OP_CLOSE, "\x03\xE8", 2)))
@@ -655,13 +728,17 @@ static bool relay_settles(void)
     return true;
 }
 
-/* `count` more (an even number, for the relay) that will say nothing. */
+/* `count` more (an even number, for the relay) that will say nothing.  Where memory is
+ * measured, one comes after the other: the more come at once, the more buffers the server
+ * touches, and how many do is chance. */
 static bool open_idle(int count)
 {
+    int at_once = row->kind == MEMORY ? 1 : AT_ONCE;
+
     for (int last = opened + count; opened < last; ) {
         int first = opened;
 
-        while (opened < last && opened < first + AT_ONCE)
+        while (opened < last && opened < first + at_once)
             if (!open_client(&clients[opened++]))
                 return false;
         for (int i = first; i < opened && !server.relay; i++)
@@ -669,6 +746,70 @@ static bool open_idle(int count)
                 return false;
     }
     return count == 0 || !server.relay || relay_settles();
+}
+
+/* ---- Parked senders --------------------------------------------------------------------
+ *
+ * In a row of PARKED, every second of the silent clients floods the next one, which
+ * reads nothing.  Soon all buffers on the way are full, and the server parks the sender.
+ * (It drops the recipients after 10 s.  A run has to end before.) */
+
+static struct pollfd senders[MAX_PARKED / 2];
+
+/* A sender's own buffer is to hold few messages: else 300 of them take a gigabyte. */
+static bool watch_senders(void)
+{
+    const int few = 4096;
+
+    for (int i = 0; i < row->others / 2; i++) {
+        const struct client *c = &clients[talking + 2 * i];
+
+        senders[i] = (struct pollfd){ .fd = c->fd, .events = POLLOUT };
+        setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+        if ((c + 1)->id == 0)
+            return leave_out("the server tells no ids");
+    }
+    return true;
+}
+
+static bool is_any_writable(int ms)
+{
+    bool any = false;
+
+    wait_for(senders, row->others / 2, ms);
+    for (int i = 0; i < row->others / 2; i++)
+        any = any || senders[i].revents != 0;
+    return any;
+}
+
+static bool send_a_part(struct client *c)
+{
+    uint8_t frame[PARKED_SIZE + 100];
+    char text[PARKED_SIZE + 80];
+    int len = snprintf(text, sizeof text, "{\"recipient_id\":%ld,\"message\":\"%.*s\"}",
+                       (c + 1)->id, PARKED_SIZE, filler);
+    size_t size = write_frame(frame, OP_TEXT, text, (size_t)len);
+    ssize_t n = send(c->fd, frame + c->begin, size - c->begin, MSG_NOSIGNAL);
+
+    if (n > 0)
+        c->begin = (c->begin + (size_t)n) % size;
+    return n > 0 || errno == EAGAIN || errno == EINTR || fail("a sender was cut");
+}
+
+static bool park_senders(void)
+{
+    double deadline = now() + PATIENCE / 1000.0;
+
+    if (!watch_senders())
+        return false;
+    while (is_any_writable(QUIET_MS)) {
+        if (now() > deadline)
+            return leave_out("senders are not parked");
+        for (int i = 0; i < row->others / 2; i++)
+            if (senders[i].revents != 0 && !send_a_part(&clients[talking + 2 * i]))
+                return false;
+    }
+    return true;
 }
 
 /* ---- The clients' loop ----------------------------------------------------------------- */
@@ -679,6 +820,11 @@ static void start_visit(struct client *c)
 {
     if (!finish_handshake(c))
         return;
+    if (row->kind == OPEN) {
+        close_client(c);
+        done++;
+        return;
+    }
     c->to = c->id != 0 ? c : &clients[row->count];
     make_frames(c);
     c->credit = 1;
@@ -736,6 +882,7 @@ static void turn(void)
         if ((set[i].revents & ~POLLOUT) != 0)
             (clients[i].state == SHAKING ? start_visit : read_client)(&clients[i]);
     first = (first + 1) % talking;
+    break_silence();
     for (int i = 0; i < talking && why == NULL; i++)
         write_client(&clients[(first + i) % talking]);
 }
@@ -764,7 +911,39 @@ static void drain(void)
     while (why == NULL && under_way() > 0 && now() < deadline)
         turn();
     draining = false;
-    seen.lost += under_way();
+    if (why == NULL)
+        seen.lost += under_way();
+}
+
+/* ---- Taking turns ------------------------------------------------------------------------
+ *
+ * Two builds are measured by two processes of bench, each with a server and clients of
+ * its own.  One byte goes to and fro between the two: the process that has it may run.
+ * First it goes round once, which shows that both are set up. */
+
+static int other = -1;          /* a socket to the other process; -1: there is none */
+static bool is_first;
+static const char other_failed[] = "the other build failed";
+
+static bool wait_for_turn(void)
+{
+    char byte;
+
+    if (other < 0 || read_some(other, &byte, 1, 4 * PATIENCE) == 1)
+        return true;
+    return leave_out(other_failed);
+}
+
+static bool pass_turn(void)
+{
+    if (other < 0 || send_all(other, "", 1))
+        return true;
+    return leave_out(other_failed);
+}
+
+static bool meet_the_other(void)
+{
+    return (is_first || wait_for_turn()) && pass_turn();
 }
 
 /* ---- One figure ------------------------------------------------------------------------- */
@@ -777,28 +956,71 @@ struct figure {
     const char *why;            /* ... it could not be measured, or NULL */
 };
 
+static int count_talkers(void)
+{
+    switch (row->kind) {
+    case PING_PONG: case FLOOD: case PARKED:    return 2 * row->count;
+    case LATENCY:                               return 2 * row->count + PROBES;
+    case MANY_TO_ONE: case CONNECT:             return row->count + 1;
+    case OPEN:                                  return row->count;
+    case MEMORY: default:                       return 0;
+    }
+}
+
+/* In a row of LATENCY, users who speak now and then are some of the idle ones. */
+static int count_idle(void)
+{
+    int count = row->idle * opt.idle + row->others;
+
+    if (row->kind == LATENCY)
+        count -= PROBES + 2;
+    return count > 0 ? count : 0;
+}
+
 /* Who talks to whom, and who begins. */
 static void assign_roles(void)
 {
     bool to_one = row->kind == MANY_TO_ONE;
 
     for (int i = 0; i < talking; i++) {
-        clients[i].to = &clients[to_one ? row->count : i ^ 1];
+        bool is_silent = row->kind == LATENCY && i >= 2 * row->count;
+
+        clients[i].to = &clients[is_silent ? i : to_one ? row->count : i ^ 1];
         make_frames(&clients[i]);
-        if (to_one ? i < row->count : i % 2 == 0)
+        if (!is_silent && (to_one ? i < row->count : i % 2 == 0))
             clients[i].credit = row->window;
     }
+    silent.count = 0;
+    silent.last = talking - 1;
+    silent.under_way = false;
 }
 
 /* Visitors come later: here only the one that stays is opened, behind them. */
 static bool open_all(void)
 {
-    for (int i = row->kind == CONNECT ? row->count : 0; i < talking; i++)
+    bool visits = row->kind == CONNECT || row->kind == OPEN;
+
+    for (int i = visits ? row->count : 0; i < talking; i++)
         if (!open_talker(&clients[i]))
             return false;
-    if (row->kind != CONNECT)
+    if (!visits)
         assign_roles();
-    return row->kind == MEMORY || open_idle(row->idle * opt.idle);
+    return row->kind == MEMORY || (open_idle(count_idle())
+                                   && (row->kind != PARKED || park_senders()));
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Sorts them. */
+static double median_of(double *figures, int count)
+{
+    qsort(figures, (size_t)count, sizeof *figures, by_size);
+    return figures[count / 2];
 }
 
 /* How far, in percent, a sender's share is off the mean, and at least `most`. */
@@ -817,35 +1039,72 @@ static double deviation(double most)
     return most;
 }
 
+struct work {
+    double cpu, wall;           /* seconds */
+    unsigned long count;
+};
+
+/* A message of a silent user is back before the pause: it is not to be counted in. */
+static bool measure_turn(struct work *sum, double seconds)
+{
+    unsigned long count;
+    double cpu, wall;
+
+    if (!wait_for_turn())
+        return false;
+    run_for(other >= 0 ? SETTLE : 0);
+    count = done;
+    wall = now();
+    cpu = server_seconds();
+    run_for(seconds);
+    sum->cpu += server_seconds() - cpu;
+    sum->wall += now() - wall;
+    sum->count += done - count;
+    while (why == NULL && silent.under_way)
+        turn();
+    return why == NULL && pass_turn();
+}
+
+static bool measure_turns(struct work *sum)
+{
+    int turns = other < 0 ? 1 : (int)(opt.seconds / TURN + 0.5);
+
+    turns = turns > 0 ? turns : 1;
+    if (!meet_the_other())
+        return false;
+    for (int i = 0; i < turns; i++)
+        if (!measure_turn(sum, opt.seconds / turns))
+            return false;
+    return !is_first || wait_for_turn();
+}
+
 static bool measure_work(struct figure *f)
 {
-    double cpu, wall;
-    unsigned long count;
+    struct work sum = { 0, 0, 0 };
 
     run_for(WARM_UP);
     for (int i = 0; i < talking; i++)
         clients[i].delivered = 0;
-    count = done;
-    wall = now();
-    cpu = server_seconds();
-    run_for(opt.seconds);
-    cpu = server_seconds() - cpu;
-    wall = now() - wall;
-    count = done - count;
+    silent.count = 0;
+    measure_turns(&sum);
     if (row->kind == MANY_TO_ONE)
         f->uneven = deviation(f->uneven);
     drain();
-    if (why == NULL && count == 0)
+    if (why == NULL && sum.count == 0)
         fail("nothing was delivered");
-    f->each[f->runs] = cpu * 1e6 / (double)count;
-    f->busy = 100 * cpu / wall;
+    if (why == NULL && row->kind == PARKED && is_any_writable(0))
+        leave_out("senders were not parked");
+    f->each[f->runs] = sum.cpu * 1e6 / (double)sum.count;
+    if (row->kind == LATENCY && silent.count > 0)
+        f->each[f->runs] = median_of(silent.latencies, silent.count);
+    f->busy = 100 * sum.cpu / sum.wall;
     return why == NULL;
 }
 
 /* Some come before the first look, so that what all share is already there. */
 static bool measure_memory(struct figure *f)
 {
-    int count = row->idle * opt.idle;
+    int count = count_idle();
     long before, after;
 
     if (!open_idle(FIRST_IDLE))
@@ -860,31 +1119,50 @@ static bool measure_memory(struct figure *f)
     return true;
 }
 
+/* Other builds have other limits, so some rows have a program of their own. */
+static const char *program_for(enum column column, bool big)
+{
+    static char old_big[600];
+
+    if (column == FLOOR)
+        return opt.relay;
+    if (column < OLD_DIRECTORY || opt.against == NULL)
+        return big ? opt.big : opt.chat;
+    snprintf(old_big, sizeof old_big, "%s-big", opt.against);
+    return big ? old_big : opt.against;
+}
+
 /* How to start the server of a column for this row, if that can be. */
-static bool command_for(int column, char *command, size_t size)
+static bool command_for(enum column column, char *command, size_t size)
 {
     static const char *const arguments[] = {
-        "-a directory -q -l 127.0.0.1 -p", "-a router -q -l 127.0.0.1 -p", ""
+        [DIRECTORY] = "-a directory -q -l 127.0.0.1 -p",
+        [OLD_DIRECTORY] = "-a directory -q -l 127.0.0.1 -p",
+        [ROUTER] = "-a router -q -l 127.0.0.1 -p",
+        [OLD_ROUTER] = "-a router -q -l 127.0.0.1 -p", [FLOOR] = ""
     };
-    bool big = row->idle * opt.idle > USUAL_CLIENTS;
-    const char *path = column == FLOOR ? opt.relay : big ? opt.big : opt.chat;
+    bool big = count_idle() > USUAL_CLIENTS;
+    const char *path = program_for(column, big);
     struct rlimit limit;
 
-    if (column == FLOOR && (row->kind == MANY_TO_ONE || row->kind == CONNECT))
+    if (column == FLOOR && row->kind != PING_PONG && row->kind != FLOOD
+        && row->kind != MEMORY)
         return leave_out("a relay has no such work");
+    if (row->kind == PARKED && (column == ROUTER || column == OLD_ROUTER))
+        return leave_out("the pair waits as well");
     getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < (rlim_t)(row->idle * opt.idle + 2 * TALKERS + 32))
+    if (limit.rlim_cur < (rlim_t)(count_idle() + 2 * TALKERS + 32))
         return leave_out("the limit of descriptors is too low (ulimit -n)");
     snprintf(command, size, "'%s' %s 0", path, arguments[column]);
     if (column != FLOOR && opt.server != NULL)
         snprintf(command, size, "%s", opt.server);
     else if (access(path, X_OK) != 0)
-        return leave_out(big ? "no chat-big: make CLIENTS=10200 MESSAGE=4096" : "no such program");
+        return leave_out(big ? "no chat-big: CLIENTS=10200 MESSAGE=4096" : "no such program");
     return true;
 }
 
 /* One run of one row on a fresh server, which never stays behind. */
-static bool measure(int column, struct figure *f)
+static bool measure(enum column column, struct figure *f)
 {
     char command[900];
     bool ok;
@@ -892,7 +1170,7 @@ static bool measure(int column, struct figure *f)
     why = NULL;
     if (!command_for(column, command, sizeof command))
         return false;
-    talking = row->kind <= FLOOD ? 2 * row->count : row->kind < MEMORY ? row->count + 1 : 0;
+    talking = count_talkers();
     memset(clients, 0, sizeof clients);
     for (int i = 0; i < talking; i++)
         clients[i].fd = -1;
@@ -905,39 +1183,170 @@ static bool measure(int column, struct figure *f)
     return ok;
 }
 
+/* ---- Measuring rows ------------------------------------------------------------------------- */
+
+static const char *row_name(const struct row *r)
+{
+    static char name[NAME];
+    const char *star = strchr(r->name, '*');
+    int count = r->idle * opt.idle;
+
+    if (star == NULL)
+        return r->name;
+    if (count < 1000)
+        snprintf(name, sizeof name, "%.*s%d%s", (int)(star - r->name), r->name, count,
+                 star + 1);
+    else
+        snprintf(name, sizeof name, "%.*s%d,%03d%s", (int)(star - r->name), r->name,
+                 count / 1000, count % 1000, star + 1);
+    return name;
+}
+
+static int decimals(double figure)
+{
+    return figure < 10 ? 2 : figure < 100 ? 1 : 0;
+}
+
+/* What a process says of its run.  Both come from the same program, so that a pointer
+ * to a text means the same in both. */
+struct outcome {
+    enum column column;
+    struct figure figure;
+    struct counts seen;
+    bool failed;
+};
+
+static pid_t processes[2];      /* 0: there is none */
+
+static void stop_processes(void)
+{
+    for (int i = 0; i < 2; i++)
+        if (processes[i] > 0)
+            kill(processes[i], SIGTERM);
+}
+
+static pid_t start_process(enum column column, const int turns[2], bool first, int results)
+{
+    struct outcome o = { .column = column };
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    processes[0] = processes[1] = 0;
+    close(turns[first]);
+    other = turns[!first];
+    is_first = first;
+    memset(&seen, 0, sizeof seen);
+    if (base != NULL && column >= OLD_DIRECTORY)
+        row = base;
+    if (!measure(column, &o.figure))
+        o.figure.why = why;
+    o.seen = seen;
+    o.failed = failed;
+    exit(write(results, &o, sizeof o) != (ssize_t)sizeof o);
+}
+
+static void take_outcome(struct figure f[COLUMNS], const struct outcome *o)
+{
+    struct figure *at = &f[o->column];
+
+    at->each[at->runs] = o->figure.each[0];
+    at->why = o->figure.why;
+    if (at->why == NULL)
+        at->runs++;
+    seen.all += o->seen.all;
+    seen.lost += o->seen.lost;
+    seen.duplicated += o->seen.duplicated;
+    seen.reordered += o->seen.reordered;
+    seen.altered += o->seen.altered;
+    failed = failed || o->failed;
+}
+
+/* Two columns, which take turns; `first` begins. */
+static void measure_pair(enum column first, enum column second, struct figure f[COLUMNS])
+{
+    int turns[2], results[2];
+    struct outcome o;
+
+    fflush(NULL);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, turns) < 0 || pipe(results) < 0
+        || (processes[0] = start_process(first, turns, true, results[1])) < 0
+        || (processes[1] = start_process(second, turns, false, results[1])) < 0) {
+        fprintf(stderr, "bench: no process to be had\n");
+        exit(1);
+    }
+    close(turns[0]);
+    close(turns[1]);
+    close(results[1]);
+    f[first].why = f[second].why = "its process ended early";
+    while (read_some(results[0], &o, sizeof o, 60000) == (ssize_t)sizeof o)
+        take_outcome(f, &o);
+    close(results[0]);
+    stop_processes();
+    while (wait(NULL) > 0)
+        ;
+    processes[0] = processes[1] = 0;
+}
+
+static void print_run(const struct figure *f)
+{
+    if (f->why == NULL)
+        fprintf(stderr, " %.*f", decimals(f->each[f->runs - 1]), f->each[f->runs - 1]);
+}
+
+/* Each of two builds begins every second time, so that neither gains by its place. */
+static void compare_in_pairs(struct figure f[COLUMNS])
+{
+    for (int run = 0; run < opt.runs; run++)
+        for (enum column new = DIRECTORY; new <= ROUTER; new++) {
+            enum column old = new + OLD_DIRECTORY;
+
+            if (f[new].why != NULL || f[old].why != NULL)
+                continue;
+            measure_pair(run % 2 == 0 ? old : new, run % 2 == 0 ? new : old, f);
+            print_run(&f[old]);
+            print_run(&f[new]);
+        }
+}
+
 /* All columns in turn, and that again: what disturbs one run disturbs them all. */
+static void measure_columns(struct figure f[COLUMNS])
+{
+    for (int run = 0; run < opt.runs; run++)
+        for (enum column c = DIRECTORY; c <= FLOOR; c++) {
+            if (f[c].why != NULL || (opt.server != NULL && c == ROUTER))
+                continue;
+            if (measure(c, &f[c]))
+                f[c].runs++;
+            else
+                f[c].why = why;
+            print_run(&f[c]);
+        }
+}
+
+static bool is_comparison(void)
+{
+    return opt.against != NULL || base != NULL;
+}
+
 static void measure_row(struct figure f[COLUMNS])
 {
-    fprintf(stderr, "[%2d/%d] %-26s", (int)(row - rows) + 1, (int)ROWS, row->name);
-    for (int i = 0; i < opt.runs * COLUMNS; i++) {
-        struct figure *at = &f[i % COLUMNS];
-
-        if (at->why != NULL || (opt.server != NULL && i % COLUMNS == 1))
-            continue;
-        if (measure(i % COLUMNS, at))
-            fprintf(stderr, " %.3g", at->each[at->runs++]);
-        else
-            at->why = why;
-    }
+    fprintf(stderr, "%-28s", row_name(row));
+    (is_comparison() ? compare_in_pairs : measure_columns)(f);
     fputc('\n', stderr);
 }
 
 /* ---- The table ---------------------------------------------------------------------------- */
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* 0 if it could not be measured. */
-static double median(struct figure *f)
+static double median(const struct figure *f)
 {
-    if (f->why != NULL)
+    double sorted[MAX_RUNS];
+
+    if (f->why != NULL || f->runs == 0)
         return 0;
-    qsort(f->each, (size_t)f->runs, sizeof f->each[0], by_size);
-    return f->each[f->runs / 2];
+    memcpy(sorted, f->each, sizeof sorted);
+    return median_of(sorted, f->runs);
 }
 
 static void print_figure(struct figure *f, const char *name, double floor, double largest)
@@ -950,7 +1359,7 @@ static void print_figure(struct figure *f, const char *name, double floor, doubl
         printf("        -  %s\n", f->why);
         return;
     }
-    printf("%9.*f", each < 10 ? 2 : each < 100 ? 1 : 0, each);
+    printf("%9.*f", decimals(each), each);
     if (row->kind == MEMORY)            /* a relay keeps nothing to compare with */
         printf("%16s  ", "");
     else if (floor > 0)
@@ -960,8 +1369,14 @@ static void print_figure(struct figure *f, const char *name, double floor, doubl
     for (int i = 0; i < BAR && i * largest < each * BAR; i++)
         putchar('#');
     if (row->kind == MANY_TO_ONE)
-        printf("  the share of each within %.1f%%", f->uneven);
+        printf("\n  %-10s  the share of each sender within %.1f%%", "", f->uneven);
     putchar('\n');
+}
+
+static const char *unit(void)
+{
+    return row->kind < sizeof units / sizeof units[0] && units[row->kind] != NULL ?
+        units[row->kind] : "";
 }
 
 static void print_row(struct figure f[COLUMNS])
@@ -969,13 +1384,10 @@ static void print_row(struct figure f[COLUMNS])
     const char *names[] = { opt.server != NULL ? "server" : "directory", "router", "floor" };
     double largest = 0;
 
-    printf("%s", row->name);
-    if (row->idle > 0)
-        printf(" (%d)", row->idle * opt.idle);
-    putchar('\n');
-    for (int i = 0; i < COLUMNS; i++)
+    printf("%s%s%s\n", row_name(row), *unit() != '\0' ? ": " : "", unit());
+    for (int i = 0; i <= FLOOR; i++)
         largest = median(&f[i]) > largest ? median(&f[i]) : largest;
-    for (int i = 0; i < COLUMNS; i++)
+    for (int i = 0; i <= FLOOR; i++)
         if (f[i].runs > 0 || f[i].why != NULL)
             print_figure(&f[i], names[i], median(&f[FLOOR]), largest);
 }
@@ -985,19 +1397,95 @@ static void print_end(void)
     printf("\n%lu messages: %lu lost, %lu duplicated, %lu reordered, %lu altered\n", seen.all,
            seen.lost, seen.duplicated, seen.reordered, seen.altered);
     printf("each the median of %d runs of %g s; %s\n", opt.runs, opt.seconds,
-           *pin != '\0' ? "the server on one core, its clients on another"
+           *pin != '\0' ? "the server on one core, clients on another"
            : "the server has no core to itself (that takes two, and taskset)");
+}
+
+/* ---- Comparing ------------------------------------------------------------------------------ */
+
+struct ratio {
+    double median;
+    double error;               /* twice the standard error of the median */
+};
+
+/* New to old, run by run.  The error is estimated by the median deviation, as for a
+ * normal distribution, so that a single bad run does not count. */
+static struct ratio compare(const struct figure *new, const struct figure *old)
+{
+    double ratios[MAX_RUNS], middle, root = 1;
+
+    for (int i = 0; i < new->runs; i++)
+        ratios[i] = new->each[i] / old->each[i];
+    middle = median_of(ratios, new->runs);
+    for (int i = 0; i < new->runs; i++)
+        ratios[i] = ratios[i] < middle ? middle - ratios[i] : ratios[i] - middle;
+    for (int i = 0; i < 20; i++)        /* Newton's, to do without libm */
+        root = (root + new->runs / root) / 2;
+    return (struct ratio){ middle, 2 * 1.2533 * 1.4826 * median_of(ratios, new->runs) / root };
+}
+
+static void print_pair(const struct figure *new, const struct figure *old)
+{
+    double n = median(new), o = median(old);
+    struct ratio r;
+
+    if (new->why != NULL || old->why != NULL) {
+        const char *reason = new->why != NULL && new->why != other_failed ? new->why : old->why;
+
+        printf("%26.25s", reason != NULL ? reason : other_failed);
+        return;
+    }
+    r = compare(new, old);
+    printf("%6.*f%7.*f%7.3f%5.1f%%", decimals(o), o, decimals(n), n, r.median, 100 * r.error);
+}
+
+static void print_comparison(struct figure f[COLUMNS])
+{
+    printf("%-27s", row_name(row));
+    print_pair(&f[DIRECTORY], &f[OLD_DIRECTORY]);
+    print_pair(&f[ROUTER], &f[OLD_ROUTER]);
+    putchar('\n');
+}
+
+static void print_comparison_heads(void)
+{
+    const char *old = base != NULL ? "base" : "old", *new = base != NULL ? "row" : "new";
+
+    printf("\nCPU microseconds of the server for each message delivered\n%s: %s\n%s: %s\n"
+           "ratio: %s/%s; \"+-\" is twice its standard error,"
+           " which more --runs make smaller\n\n", old, base != NULL ? row_name(base) : opt.against,
+           new, base != NULL ? "as below" : opt.chat, new, old);
+    printf("%-27s%26s%26s\n%-27s", "", "  ------ directory -------",
+           "  -------- router --------", "");
+    for (int i = 0; i < 2; i++)
+        printf("%6s%7s%7s%6s", old, new, "ratio", "+-");
+    putchar('\n');
+}
+
+static void print_heads(void)
+{
+    if (is_comparison()) {
+        print_comparison_heads();
+        return;
+    }
+    printf("\nCPU microseconds of the server for each message delivered, unless said;\n"
+           "%d-byte messages unless said\n\n%21s%9s%7s\n", rows[0].size, "each", "/ floor",
+           "busy");
 }
 
 /* ---- main ----------------------------------------------------------------------------------- */
 
 static const char help[] =
-    "usage: bench [options]\n"
+    "usage: bench [options] [ROW, ROW...]\n"
     "Measures ./chat, and beside it a bare relay, in CPU time for each message.\n"
-    "  --rows A,B         only rows whose names contain A or B\n"
+    "ROW is a row's name, or a part of several; no ROW means all.\n"
+    "  --rows A,B         the same as an option\n"
+    "  --against PATH     compare with another build of chat; for thousands of\n"
+    "                     clients, the same with other limits is PATH-big\n"
+    "  --base ROW         compare each row with this one, in the same build\n"
     "  --seconds S        of each run (0.5)\n"
     "  --runs N           of each figure, which is their median (3)\n"
-    "  --idle N           idle connections; one row has ten times as many (1000)\n"
+    "  --idle N           idle connections; some rows have ten times as many (1000)\n"
     "  --chat PATH        the server (./chat)\n"
     "  --big PATH         the same for many clients (chat-big beside bench),\n"
     "                     built with: make CLIENTS=10200 MESSAGE=4096\n"
@@ -1005,6 +1493,13 @@ static const char help[] =
     "  --server COMMAND   measure another server of the same protocol instead,\n"
     "                     run by: sh -c 'exec COMMAND'\n"
     "  --port N           where it listens, if its first line of output has no :PORT\n";
+
+static void list_rows(FILE *to)
+{
+    fputs("The rows:\n", to);
+    for (int i = 0; i < ROWS; i++)
+        fprintf(to, "  %s\n", row_name(&rows[i]));
+}
 
 static void usage_error(const char *what, const char *argument)
 {
@@ -1022,11 +1517,20 @@ static double number(const char *name, const char *value, double low, double hig
     return n;
 }
 
+/* The shell makes words of a name: they are joined again. */
+static void add_rows(const char *words)
+{
+    size_t len = strlen(opt.rows);
+
+    snprintf(opt.rows + len, sizeof opt.rows - len, "%s%s", len > 0 ? " " : "", words);
+}
+
 static void set_option(const char *name, const char *value)
 {
     const struct { const char *name; const char **value; } texts[] = {
-        { "--rows", &opt.rows }, { "--chat", &opt.chat }, { "--big", &opt.big },
-        { "--relay", &opt.relay }, { "--server", &opt.server },
+        { "--chat", &opt.chat }, { "--big", &opt.big }, { "--relay", &opt.relay },
+        { "--server", &opt.server }, { "--against", &opt.against },
+        { "--base", &opt.base },
     };
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -1034,7 +1538,9 @@ static void set_option(const char *name, const char *value)
             *texts[i].value = value;
             return;
         }
-    if (strcmp(name, "--port") == 0)
+    if (strcmp(name, "--rows") == 0)
+        add_rows(value);
+    else if (strcmp(name, "--port") == 0)
         opt.port = (int)number(name, value, 1, 65535);
     else if (strcmp(name, "--seconds") == 0)
         opt.seconds = number(name, value, 0.01, 20);
@@ -1048,15 +1554,23 @@ static void set_option(const char *name, const char *value)
 
 static void read_options(int argc, char **argv)
 {
-    for (int i = 1; i < argc; i += 2) {
+    for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             fputs(help, stdout);
+            list_rows(stdout);
             exit(0);
+        }
+        if (strncmp(argv[i], "--", 2) != 0) {
+            add_rows(argv[i]);
+            continue;
         }
         if (i + 1 == argc)
             usage_error("a value is missing, or this is no option", argv[i]);
         set_option(argv[i], argv[i + 1]);
+        i++;
     }
+    if ((opt.server != NULL) + (opt.against != NULL) + (opt.base != NULL) > 1)
+        usage_error("only one of --server, --against and --base", argv[0]);
     if (opt.server == NULL && opt.port != 0)
         usage_error("goes with --server", "--port");
 }
@@ -1094,6 +1608,8 @@ static void prepare(void)
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
         sigaction(ends[i], &action, NULL);
     atexit(stop_server);
+    atexit(stop_processes);
+    signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < sizeof filler; i++)
         filler[i] = (char)('a' + i % 26);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -1103,19 +1619,71 @@ static void prepare(void)
     take_a_core();
 }
 
-/* --rows: one of the parts, between commas, stands in the row's name. */
-static bool is_chosen(void)
-{
-    char part[64];
-    size_t len;
+/* ---- Choosing rows ------------------------------------------------------------------------ */
 
-    for (const char *at = opt.rows; *at != '\0'; at += len + (at[len] == ',')) {
-        len = strcspn(at, ",");
-        snprintf(part, sizeof part, "%.*s", (int)len, at);
-        if (strstr(row->name, part) != NULL)
-            return true;
+static bool is_chosen[ROWS];
+
+/* Bytes of the first name in a list.  A comma ends it, but not in "1,000" nor in a
+ * name that has a comma itself. */
+static size_t name_length(const char *list)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < ROWS; i++) {
+        const char *name = row_name(&rows[i]);
+
+        len = strlen(name);
+        if (strncmp(list, name, len) == 0 && (list[len] == '\0' || list[len] == ','))
+            return len;
     }
-    return *opt.rows == '\0';
+    for (len = 0; list[len] != '\0'; len++)
+        if (list[len] == ',' && !(len > 0 && isdigit((unsigned char)list[len - 1])
+                                  && isdigit((unsigned char)list[len + 1])))
+            break;
+    return len;
+}
+
+static void no_such_row(const char *part)
+{
+    fprintf(stderr, "bench: no row's name contains \"%s\"\n", part);
+    list_rows(stderr);
+    exit(2);
+}
+
+static void choose(const char *part)
+{
+    bool any = false;
+
+    for (int i = 0; i < ROWS; i++)
+        if (strstr(row_name(&rows[i]), part) != NULL)
+            any = is_chosen[i] = true;
+    if (!any)
+        no_such_row(part);
+}
+
+static void choose_base(void)
+{
+    for (int i = 0; i < ROWS && opt.base != NULL; i++)
+        if (strcmp(row_name(&rows[i]), opt.base) == 0)
+            base = &rows[i];
+    if (opt.base != NULL && base == NULL)
+        no_such_row(opt.base);
+}
+
+static void choose_rows(void)
+{
+    char part[sizeof opt.rows];
+    const char *at = opt.rows;
+
+    do {
+        size_t len = name_length(at);
+
+        memcpy(part, at, len);
+        part[len] = '\0';
+        choose(part);           /* "" is a part of every name */
+        at += len;
+        at += strspn(at, ", ");
+    } while (*at != '\0');
 }
 
 int main(int argc, char **argv)
@@ -1124,16 +1692,20 @@ int main(int argc, char **argv)
 
     find_programs(argv[0]);
     read_options(argc, argv);
+    choose_rows();
+    choose_base();
     prepare();
+    fprintf(stderr, "%-28s each run: %s ...\n", "row",
+            base != NULL ? "base, row with directory; with router"
+            : opt.against != NULL ? "old, new directory; old, new router"
+            : opt.server != NULL ? "server, floor" : "directory, router, floor");
     for (row = rows; row < rows + ROWS; row++)
-        if (is_chosen())
+        if (is_chosen[row - rows])
             measure_row(figures[row - rows]);
-    printf("CPU microseconds of the server for each message delivered\n"
-           "(each visit, in the row \"connect\"); %d-byte messages unless said\n\n"
-           "%21s%9s%7s\n", rows[0].size, "each", "/ floor", "busy");
+    print_heads();
     for (row = rows; row < rows + ROWS; row++)
-        if (is_chosen())
-            print_row(figures[row - rows]);
+        if (is_chosen[row - rows])
+            (is_comparison() ? print_comparison : print_row)(figures[row - rows]);
     print_end();
     return failed || seen.lost + seen.duplicated + seen.reordered + seen.altered > 0;
 }

@@ -10,7 +10,8 @@
  *   after    1 speaks again, and they go on talking
  *
  * and prints how many messages a second came to 3 and 4, what the log said, and
- * the figures of both side by side.  Nothing of it needs a terminal.  Exit status 1:
+ * the figures of both side by side.  Nothing of it needs a terminal.  In one of 80
+ * columns and 24 lines, each part fits the screen.  Exit status 1:
  * it could not be played, as when the server is not there.
  *
  * All that 3 and 4 have under way is one message.  So if any comes while the server
@@ -38,7 +39,9 @@
 enum {
     TICKS = 3,                  /* lines printed before the flood, and after it */
     FLOOD_SIZE = 1000,          /* bytes of each message of the flood */
-    BAR = 40,                   /* characters: as many messages as in the first tick */
+    WIDTH = 80,                 /* columns of a line */
+    BAR = 24,                   /* characters of the very first bar: the scale of all */
+    LONGEST_BAR = WIDTH - 21,   /* the longest that fits behind time and rate */
     PATIENCE = 60               /* seconds for a run; then something is wrong */
 };
 
@@ -53,7 +56,7 @@ static struct figures {
     double stuck;               /* seconds from then until 2 was dropped */
     double joining;             /* seconds that 5 waited */
     double again;               /* seconds until 1 was heard, once 2 was dropped */
-    char lost[200];             /* the line of the log that says what was lost */
+    double lost;                /* bytes to 2 that were lost, says the log */
 } figures[2], *f;               /* f: of the run at hand */
 
 static double now(void)
@@ -182,18 +185,22 @@ static void close_phase(double began)
 static const double SHORTEST = 0.05;    /* seconds that are worth a line */
 
 static double run_began, tick_began;
-static double scale;            /* messages a second that make a full bar */
+static double scale;            /* messages a second that make BAR characters */
 static long in_tick;            /* messages of the pair */
 
 static void print_tick(void)
 {
-    static const char bar[] = "############################################################";
-    double t = now(), rate = (double)in_tick / (t - tick_began);
+    double t = now(), rate = (double)in_tick / (t - tick_began), length;
+    char bar[LONGEST_BAR + 1] = "";
 
-    if (scale == 0)
+    if (scale == 0)             /* also the second run goes by the first tick of the first */
         scale = rate > 0 ? rate : 1;
+    length = rate / scale * BAR + 0.5;
+    memset(bar, '#', length < LONGEST_BAR ? (size_t)length : LONGEST_BAR);
+    if (length >= LONGEST_BAR + 1)
+        bar[LONGEST_BAR - 1] = '+';
     if (t - tick_began > SHORTEST)
-        printf("%7.1f s %8.0f  %.*s\n", t - run_began, rate, (int)(rate / scale * BAR + 0.5), bar);
+        printf("%7.1f s %8.0f%s%s\n", t - run_began, rate, *bar != '\0' ? "  " : "", bar);
     tick_began = t;
     in_tick = 0;
 }
@@ -205,12 +212,20 @@ static int log_fd;
 static char log_text[8192];
 static size_t log_used;
 
+/* A line of the terminal, if need be without its end. */
+static void print_log(const char *line)
+{
+    static const char mark[] = "  log: ";
+
+    printf("%s%.*s\n", mark, (int)(WIDTH - sizeof mark), line);
+}
+
 /* The server waits: 1 is parked, or the router.  It may be that the kernel takes more
  * after all; only the last time counts. */
 static void server_waits(const char *line)
 {
     if (waiting_since == 0)
-        printf("           the log: %s\n", line);
+        print_log(line);
     waiting_since = now();
     in_phase = 0;
     under_way = true;
@@ -218,9 +233,11 @@ static void server_waits(const char *line)
 
 static void reader_dropped(const char *line)
 {
+    const char *lost = strstr(line, "lost: ");
+
     print_tick();
-    printf("           the log: %s\n", line);
-    snprintf(f->lost, sizeof f->lost, "%.199s", line);
+    print_log(line);
+    f->lost = lost != NULL ? strtod(lost + 6, NULL) : 0;
     f->stuck = now() - waiting_since;
     close_phase(waiting_since);
     dropped = true;
@@ -352,7 +369,7 @@ static void joins(int id)
     users[id].joined = true;
     if (id == NEWCOMER) {
         f->joining = now() - asked;
-        puts("           5 is in");
+        puts("  5 is in");
     }
 }
 
@@ -417,7 +434,7 @@ static void join(int id)
 
 static void ask_to_join(void)
 {
-    puts("           5 asks to join");
+    puts("  5 asks to join");
     asked = now();
     connect_user(NEWCOMER);
 }
@@ -434,14 +451,14 @@ static void play(double seconds)
 
     for (int id = FLOODER; id <= FOUR; id++)
         join(id);
-    puts("           3 and 4 talk");
+    puts("  3 and 4 talk");
     run_began = tick_began = came = now();
     enter(BEFORE);
     send_message(THREE, FOUR);
     for (int i = 0; i < TICKS; i++)
         tick(seconds, &never);
     close_phase(phase_began);
-    puts("           1 floods 2, who does not read");
+    puts("  1 floods 2, who does not read");
     enter(STALLED);
     while (phase == STALLED && now() < phase_began + PATIENCE) {
         tick(seconds, &dropped);
@@ -460,13 +477,13 @@ static void run(const char *chat, int which, double seconds)
 {
     f = &figures[which];
     phase = BEFORE;
-    waiting_since = scale = 0;
+    waiting_since = 0;
     under_way = heard_again = dropped = false;
     flood_at = 0;
     flood_size = make_frame(flood, READER, FLOOD_SIZE);
     for (int id = 0; id <= USERS; id++)
         users[id].fd = -1;
-    printf("\n%s -a %s\n     time   messages a second between 3 and 4\n", chat, approaches[which]);
+    printf("\nchat -a %s: messages a second between 3 and 4\n", approaches[which]);
     start_server(chat, approaches[which]);
     play(seconds);
     for (int id = 1; id <= USERS; id++)
@@ -499,9 +516,9 @@ static void print_table(void)
     print_row("  stuck, milliseconds", "%.1f", d->stuck * 1e3, r->stuck * 1e3);
     print_row("  heard again so many milliseconds after the drop", "%.1f", d->again * 1e3,
               r->again * 1e3);
+    print_row("2, who does not read: bytes to it that were lost", "%.0f", d->lost, r->lost);
     print_row("5, who would like to join: waits, milliseconds", "%.1f", d->joining * 1e3,
               r->joining * 1e3);
-    printf("\nthe log, directory: %s\nthe log, router:    %s\n", d->lost, r->lost);
 }
 
 int main(int argc, char **argv)
