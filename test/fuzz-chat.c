@@ -890,31 +890,10 @@ static int sim_name(const struct sockaddr *address, char *host, char *port)
 
 /* ---- The server ----------------------------------------------------------------------- */
 
-/* attend_all counts its turns, and whom it begins with depends on that: counted
- * on to a multiple of all numbers up to those watched, it begins anew. */
-static void set_back_turns(int turns)
-{
-    enum { MULTIPLE = 2520 };   /* of 1 to 10: the pipe, the listener, AT_A_TIME */
-    watched_count = 0;
-    for (; turns % MULTIPLE != 0; turns++)
-        attend_all();
-}
-
 static void set_back(void)
 {
-    memset(clients, 0, sizeof clients);
-    memset(&recent, 0, sizeof recent);
-    memset(&written, 0, sizeof written);
-    memset(&unserved, 0, sizeof unserved);
-    memset(&leaving, 0, sizeof leaving);
-    clear_tables();
-    in_use = staying = hot_used = queue_count = queue_head = 0;
+    first_state();
     now = clock_us;
-    stop_began = last_out = last_id = accept_again = 0;
-    last_seen = last_full_look = full_look_cost = soonest = 0;
-    was_quiet = false;
-    alarm_at = NEVER;
-    stop_signals = 0;
     signal_pipe[0] = SIGNALS_IN;
     signal_pipe[1] = SIGNALS_OUT;
     listeners[0] = LISTENER;
@@ -975,7 +954,7 @@ static void check_end(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     enum { TURNS_MAX = 20000 };
-    int turns = 0;
+    int n = 0;
 
     before_abort = show_story;
     bytes = data;
@@ -992,11 +971,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     by_leaving = options / 4 % 2 == 0;
     for (int i = 0; i < 3; i++)
         connect_peer();
-    for (; !is_over(); turns++) {
-        promise(turns < TURNS_MAX, "there is no end to it");
+    for (; !is_over(); n++) {
+        promise(n < TURNS_MAX, "there is no end to it");
         turn();
     }
     check_end();
-    set_back_turns(turns);
     return 0;
 }
