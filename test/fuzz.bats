@@ -100,3 +100,7 @@ still_has() {
 @test "known fault: after a pause in the middle of a turn, silent clients are not heard for as long" {
     still_has g
 }
+
+@test "known fault: a client that waits with a full inbox when the server stops is taken for one that ended" {
+    still_has h
+}
