@@ -689,6 +689,15 @@ static void note_served(int id, struct peer *at)
     leave_line_of(at, id);
 }
 
+/* Messages that the server took and has not passed on when the router waits, or at the end
+ * of a turn, are overtaken by right. */
+static void excuse_messages(struct peer *p)
+{
+    int taken = sent_and_read(p);
+    for (int i = p->settled; i < taken; i++)
+        p->sent[i].excused = true;
+}
+
 /* "user 1 -> user 2: ...": the sender's next message went somewhere. */
 static void note_fate(int from, int to, const char *what)
 {
@@ -714,6 +723,8 @@ static void note_fate(int from, int to, const char *what)
                 && peer == number_of(p) && number == p->settled, "it was another message");
     p->settled++;
     router_waits = false;
+    for (int i = 0; i < peer_count; i++)
+        leave_line_of(&peers[i], from);
 }
 
 enum { TOLERANCE_MS = 100 };
@@ -809,8 +820,11 @@ static void note_line(const char *line)
     }
     if (sscanf(line, "user %d waits for room at user %d", &a, &b) == 2)
         note_wait(a, user(b));
-    if (strncmp(line, "the router waits ", 17) == 0)
+    if (strncmp(line, "the router waits ", 17) == 0) {
         router_waits = true;
+        for (int i = 0; i < peer_count; i++)
+            excuse_messages(&peers[i]);
+    }
     if (sscanf(line, "127.0.0.1:%d: %n", &b, &n) == 1 && n > 0)
         note_line_of_peer(&peers[b - FIRST_PORT], line + n);
     n = 0;
@@ -1091,11 +1105,25 @@ static int see(struct pollfd *polled, nfds_t count)
     return seen;
 }
 
-/* The log says that users wait for room at p, and everything is out that p is to get. */
+/* Is everything out that p is to get, by the log and by what it sent itself? */
+static bool has_all(const struct peer *p)
+{
+    if (!p->upgraded || p->got < p->due_count || p->wire_len > 0)
+        return false;
+    for (int i = p->noticed; p->notices && i < p->settled; i++)
+        if (p->sent[i].absent)
+            return false;
+    for (int i = p->replied; i < p->sent_count && p->sent[i].end <= p->taken; i++)
+        if (p->sent[i].kind != SAYS)
+            return false;
+        else if (i >= p->settled)
+            break;              /* this one waits, so those behind it do, too */
+    return true;
+}
+
 static void check_waits(const struct peer *p)
 {
-    if (!p->upgraded || p->left || p->closed || p->gone || p->got < p->due_count
-        || p->wire_len > 0)
+    if (p->left || p->closed || p->gone || !has_all(p))
         return;
     for (int i = 0; i < p->line_len; i++)
         known('a', user(p->line[i])->left || user(p->line[i])->closed,
@@ -1108,15 +1136,6 @@ static void check_leaving(const struct peer *p)
     known(late_alarm ? 'g' : 'd', p->fd == NOBODY || p->closed || p->leaving == FOR_EVER
                || us <= CLOSE_ALL_MS * MSEC + TOLERANCE_MS * MSEC,
           "peer %d has been leaving for %" PRId64 " ms", number_of(p), us / 1000);
-}
-
-/* Messages that the server took and has not passed on at the end of a turn wait, or the
- * router does. */
-static void excuse_messages(struct peer *p)
-{
-    int taken = sent_and_read(p);
-    for (int i = p->settled; i < taken; i++)
-        p->sent[i].excused = true;
 }
 
 static void begin_look(void)
@@ -1256,6 +1275,8 @@ static ssize_t sim_read(int fd, void *to, size_t len)
         p->in_at += (size_t)n;
         p->taken += (size_t)n;
         p->heard = look_us;
+        if (router_waits)
+            excuse_messages(p);
     }
     return n;
 }
