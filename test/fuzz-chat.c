@@ -155,11 +155,12 @@ static void show_story(void)
 /* A promise that chat.c may be known to break: KNOWN has the letter then. */
 static void known(char letter, bool kept, const char *format, ...)
 {
-    const char *letters = getenv("KNOWN");
+    const char *letters;
     char what[LINE_MAX_SIZE];
     va_list args;
     if (kept)
         return;
+    letters = getenv("KNOWN");
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
@@ -784,9 +785,11 @@ static void note_left(struct peer *p, const char *why)
 static void note_cut(const struct peer *p)
 {
     int64_t in_all = clock_most() - p->left_at, idle = clock_most() - p->took;
-    int64_t shorter = in_all < idle ? in_all : idle;
-    known(fault_of(CLOSE_MS * MSEC - shorter), in_all >= CLOSE_ALL_MS * MSEC
-               || shorter >= CLOSE_MS * MSEC,
+    int64_t early = CLOSE_MS * MSEC - (in_all < idle ? in_all : idle);
+    if (early > CLOSE_ALL_MS * MSEC - in_all)
+        early = CLOSE_ALL_MS * MSEC - in_all;
+    early -= TOLERANCE_MS * MSEC;
+    known(fault_of(early), early <= 0,
           "peer %d is cut off after %" PRId64 " ms, %" PRId64 " since it took something",
           number_of(p), in_all / 1000, idle / 1000);
 }
@@ -914,15 +917,15 @@ static struct pause {
     int64_t us;
     unsigned acts;
     bool they_read;
-} pause_;
+} standstill;
 
 static void plan_pause(void)
 {
     unsigned when = next_byte(), how = next_byte();
-    if (pause_.planned || pause_.stands)
+    if (standstill.planned || standstill.stands)
         return;
-    pause_ = (struct pause){ true, false, when % 32, some_time(how), how / 16 % 8, how < 128 };
-    tell("the server will stand still %u calls from now\n", pause_.calls);
+    standstill = (struct pause){ true, false, when % 32, some_time(how), how / 16 % 8, how < 128 };
+    tell("the server will stand still %u calls from now\n", standstill.calls);
 }
 
 static void send_signal(int number)
@@ -1039,26 +1042,26 @@ static void ring_if_due(void)
 static void stand_still(int64_t awake_at)
 {
     int64_t began = awake_at > clock_us ? awake_at : clock_us, us;
-    pause_.planned = false;
-    pause_.stands = true;
-    tell("the server stands still for %" PRId64 " ms\n", pause_.us / 1000);
-    clock_us += pause_.us / 2;
-    for (; pause_.acts > 0; pause_.acts--)
+    standstill.planned = false;
+    standstill.stands = true;
+    tell("the server stands still for %" PRId64 " ms\n", standstill.us / 1000);
+    clock_us += standstill.us / 2;
+    for (; standstill.acts > 0; standstill.acts--)
         act();
-    if (pause_.they_read)
+    if (standstill.they_read)
         let_them_read();
-    clock_us += pause_.us / 2;
+    clock_us += standstill.us / 2;
     tell("the server goes on at %" PRId64 " ms\n", clock_us / 1000);
     us = clock_us > began ? clock_us - began : 0;
     paused_us += us;
     long_paused_us += us > 1000 * MSEC ? us - 1000 * MSEC : 0;
-    pause_.stands = false;
+    standstill.stands = false;
 }
 
 /* Each system call begins here. */
 static void enter_call(void)
 {
-    if (pause_.planned && !pause_.stands && pause_.calls-- == 0)
+    if (standstill.planned && !standstill.stands && standstill.calls-- == 0)
         stand_still(clock_us);
     ring_if_due();
 }
@@ -1185,7 +1188,7 @@ static void sleep_on(int64_t wake)
     if (until > clock_us + 150 * MSEC)
         for (int i = 0; i < peer_count; i++)
             check_waits(&peers[i]);
-    if (pause_.planned && pause_.calls % 2 == 0)
+    if (standstill.planned && standstill.calls % 2 == 0)
         stand_still(until);
     else if (passes_until > clock_us)
         clock_us = soonest_of(until);
@@ -1557,7 +1560,7 @@ static void begin_run(void)
     story_len = 0;
     peer_count = user_count = signal_count = ending = looks = listening = 0;
     memset(others, 0, sizeof others);
-    memset(&pause_, 0, sizeof pause_);
+    standstill = (struct pause){ 0 };
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++)
         handlers[i] = SIG_DFL;
     clock_us = 1000 * 1000 * MSEC;

@@ -48,7 +48,8 @@ still_has() {
     letters=$(known_faults)
     run env KNOWN="${letters//$1/}" "$BIN/fuzz-chat" "$BATS_TEST_DIRNAME/corpus/chat-known/$1-"*
     if [[ $status == 0 || $output != *"fault $1: "* ]]; then
-        echo "Fault $1 is not found.  If it is repaired, move its file to corpus/chat, and delete this test."
+        echo "Fault $1 is not found.  If it is repaired:"
+        echo "move its file from corpus/chat-known to corpus/chat, and delete this test."
         return 1
     fi
 }
@@ -97,10 +98,10 @@ still_has() {
     still_has f
 }
 
-@test "known fault: after a pause in the middle of a turn, silent clients are not heard for as long" {
+@test "known fault: after a pause within a turn, silent clients are not heard for as long" {
     still_has g
 }
 
-@test "known fault: a client that waits with a full inbox when the server stops is taken for one that ended" {
+@test "known fault: at the stop, a full inbox is taken for the end of input" {
     still_has h
 }
