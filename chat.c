@@ -690,7 +690,7 @@ static const struct approach {
     { "router", router_send, router_run, router_is_free },
 };
 
-static const struct approach *approach;
+static const struct approach *approach = &approaches[0];
 
 /* ---- 6. What clients say --------------------------------------------------------------------- */
 
