@@ -166,7 +166,7 @@ static uint8_t outbox[SLOTS][OUTBOX_SIZE];
 /* All slots: seats[0 .. in_use) are taken, the others free. */
 static int seats[SLOTS];
 static int in_use;
-static int capacity = CLIENTS;  /* less where descriptors are short */
+static int capacity;            /* CLIENTS, or less where descriptors are short */
 static int staying;             /* those that can't be made to leave for others */
 
 /* Times are microseconds of a clock that nobody sets. */
@@ -174,7 +174,7 @@ static int staying;             /* those that can't be made to leave for others 
 #define NEVER INT64_MAX
 
 static int64_t now;             /* read once, when poll returns */
-static int64_t keep = DEFAULT_KEEP_S * 1000 * MS;
+static int64_t keep;            /* option -k; 0: clients may be silent */
 static int64_t stop_began;      /* 0: running */
 static int64_t last_out;        /* when a byte last went out to anyone */
 
@@ -1326,7 +1326,8 @@ static bool was_quiet;          /* nothing was seen for a while */
 static int64_t last_seen;       /* when poll last found somebody */
 static int64_t last_full_look, full_look_cost;
 static int64_t soonest;         /* deadline, as of the last look at everyone */
-static int64_t alarm_at = NEVER;
+static int64_t alarm_at;        /* NEVER: no alarm is set */
+static unsigned turns;
 
 static void watch(int fd, int events, int slot)
 {
@@ -1472,8 +1473,6 @@ static void attend(const struct pollfd *p, int slot)
  * before the last is read, it is not always the same who has to wait. */
 static void attend_all(void)
 {
-    static unsigned turns;
-
     turns++;
     for (int i = 0; i < watched_count; i++) {
         int k = (int)((turns + (unsigned)i) % (unsigned)watched_count);
@@ -1798,8 +1797,15 @@ static void read_options(int argc, char **argv, const char **address, const char
         wrong_usage("options only", argv[optind]);
 }
 
-static void clear_tables(void)
+/* Sets every variable of the program to its first state, the options included.
+ * (The buffers keep their bytes: nothing reads them before it has written them.) */
+static void first_state(void)
 {
+    memset(clients, 0, sizeof clients);
+    memset(&recent, 0, sizeof recent);
+    memset(&written, 0, sizeof written);
+    memset(&unserved, 0, sizeof unserved);
+    memset(&leaving, 0, sizeof leaving);
     for (int i = 0; i < SLOTS; i++)
         seats[i] = i;
     for (int i = 0; i < BUCKETS; i++)
@@ -1808,13 +1814,26 @@ static void clear_tables(void)
         places[i] = (struct place){ NONE, NONE };
     for (int i = 0; i <= ROUTER; i++)
         waiters[i] = (struct waiter){ NONE, NONE, 0, false };
+    approach = &approaches[0];
+    let_in[0] = '\0';
+    quiet = was_quiet = false;
+    capacity = CLIENTS;
+    keep = DEFAULT_KEEP_S * 1000 * MS;
+    alarm_at = NEVER;
+    now = stop_began = last_out = last_id = accept_again = 0;
+    last_seen = last_full_look = full_look_cost = soonest = 0;
+    in_use = staying = hot_used = queue_count = queue_head = 0;
+    listener_count = watched_count = 0;
+    signal_pipe[0] = signal_pipe[1] = NONE;
+    stop_signals = 0;
+    turns = 0;
 }
 
 int main(int argc, char **argv)
 {
     const char *address = "localhost", *port = "8080";
+    first_state();
     read_options(argc, argv, &address, &port);
-    clear_tables();
     catch_signals();
     listen_or_die(address, port);
     reserve_descriptors();

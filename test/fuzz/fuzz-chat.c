@@ -1,23 +1,36 @@
-/* fuzz-chat.c -- the whole server among clients and a kernel that do what the
- * fuzz bytes say, and books that are kept of every message.
+/* fuzz-chat.c -- the whole program between clients and a kernel that do what the fuzz
+ * bytes say, and books in which every message is kept.
  *
- * chat.c is included below, with the system calls that it makes replaced by
- * functions of this file.  So there is no socket and no clock: a read gives as
- * little, a write takes as little, and time passes as fast as the bytes want.
- * Between two looks of the server the peers move: they connect, talk, stop
- * reading, break rules, vanish.  When the bytes are used up, the kernel is
- * kind, everybody reads, and
+ * This file includes chat.c and replaces the system calls that chat.c makes.  So there is
+ * no socket and no clock.  The kernel here is as unkind as real ones:
  *
- *   - once the server sleeps, whatever it had taken has to be out;
- *   - then the peers leave, or the server is told to stop; and of each message
- *     that it took the books must show that it went to its recipient's socket
- *     once, unaltered and in its sender's order, or that the log says why not.
+ *   - a read or a write may take any number of bytes, or fail with EINTR or EAGAIN;
+ *   - POLLOUT is reported only while a third of the send buffer is free, although write
+ *     takes bytes as long as there is any room;
+ *   - poll may fail with EINTR or ENOMEM, whether or not something is ready;
+ *   - accept may find no descriptor, or a connection that was reset before;
+ *   - between two system calls, or while the server sleeps, the server may stand still
+ *     for a minute; meanwhile its peers go on or stand still, too.
  *
- * What the server did is known from what it wrote: to the sockets, and to the
- * log.  Its variables are not looked at, only set back between two runs.
+ * The peers connect, talk, stop reading, break rules, vanish.  When the bytes are used
+ * up, the kernel is kind, everybody reads, and
+ *
+ *   - once the server sleeps, everything that it had taken has to be out;
+ *   - then the peers leave, or the server is told to stop.  For each message that it
+ *     took, the books must show that it went to its recipient's socket once, unaltered
+ *     and in its sender's order, or that the log says why not.
+ *
+ * What the server did is known from what it wrote to its sockets and to the log.  This file
+ * calls main of chat.c with options, as a shell does, and names nothing else that chat.c
+ * defines: only limits that -D can set.  So chat.c can be rebuilt under it, as long as it
+ * makes these system calls and writes these log lines.
+ *
+ * Environment variables
+ *   KNOWN=abc   do not report the faults a, b and c: they are known (see fuzz/corpus/chat-known)
+ *   STORY=1     print what happens in each run
  *
  * Order: fuzz bytes, peers, what they send, the books: sockets, the books: log,
- * what peers do, the kernel, the server, the end. */
+ * what peers do, pauses, the kernel, starting, the end. */
 
 #define CLIENTS 4               /* few and small, so that things run full */
 #define MESSAGE 1000
@@ -45,32 +58,56 @@
 static int sim_poll(struct pollfd *polled, nfds_t count, int timeout);
 static ssize_t sim_read(int fd, void *to, size_t len);
 static ssize_t sim_write(int fd, const void *from, size_t len);
-static int sim_accept(void);
+static int sim_accept(int fd, struct sockaddr *address, socklen_t *len);
 static int sim_shutdown(int fd);
 static int sim_close(int fd);
-static int sim_control(int fd, int command, int value);
-static int sim_option(int fd, int level, int name, const int *value);
+static int sim_control(int fd, int command, int value, ...);
+static int sim_option(int fd, int level, int name, const void *value);
 static int sim_clock(struct timespec *t);
 static int sim_timer(const struct itimerval *in);
-static int sim_peer(int fd, struct sockaddr *address);
-static int sim_name(const struct sockaddr *address, char *host, char *port);
+static int sim_peer(int fd, struct sockaddr *address, socklen_t *len);
+static int sim_open(void);
+static int sim_pipe(int fds[2]);
+static int sim_bind(int fd, const struct sockaddr *address, socklen_t len);
+static int sim_listen(int fd);
+static int sim_own(int fd, struct sockaddr *address, socklen_t *len);
+static int sim_find(const char *host, struct addrinfo **list);
+static int sim_handler(int number, const struct sigaction *new, struct sigaction *old);
+static int sim_limit(struct rlimit *limit);
 
 #define poll(polled, count, timeout) sim_poll(polled, count, timeout)
 #define read(fd, to, len) sim_read(fd, to, len)
 #define write(fd, from, len) sim_write(fd, from, len)
-#define accept(fd, address, len) ((void)(fd), sim_accept())
+#define accept(fd, address, len) sim_accept(fd, address, len)
 #define shutdown(fd, how) sim_shutdown(fd)
 #define close(fd) sim_close(fd)
 #define clock_gettime(clock, t) sim_clock(t)
 #define setitimer(which, in, old) sim_timer(in)
-#define getpeername(fd, address, len) ((void)*(len), sim_peer(fd, address))
-#define getnameinfo(address, len, host, host_size, port, port_size, flags) \
-    ((void)(len), sim_name(address, host, port))
-#define fcntl(fd, command, value) sim_control(fd, command, value)
+#define getpeername(fd, address, len) sim_peer(fd, address, len)
+#define fcntl(...) sim_control(__VA_ARGS__, 0)
 #define setsockopt(fd, level, name, value, len) sim_option(fd, level, name, value)
+#define socket(family, type, protocol) ((void)(family), sim_open())
+#define open(...) sim_open()
+#define dup(fd) sim_open()
+#define pipe(fds) sim_pipe(fds)
+#define bind(fd, address, len) sim_bind(fd, address, len)
+#define listen(fd, backlog) sim_listen(fd)
+#define getsockname(fd, address, len) sim_own(fd, address, len)
+#define getaddrinfo(host, port, hints, list) ((void)(port), (void)(hints), sim_find(host, list))
+#define freeaddrinfo(list) ((void)(list))
+#define sigaction(number, new, old) sim_handler(number, new, old)
+#define sigprocmask(how, new, old) ((void)(new), 0)
+#define getrlimit(which, limit) sim_limit(limit)
+#define setrlimit(which, limit) ((void)(limit), 0)
+#define puts(line) ((void)(line))
 #define main chat_main
 #include "../../chat.c"
 #undef main
+#undef sigaction
+
+#if defined EPOLLIN || defined EVFILT_READ
+#error "chat.c waits in epoll or kqueue, and this simulation has only poll"
+#endif
 
 /* ---- Fuzz bytes ----------------------------------------------------------------------
  * Each decision takes one; when there are no more, it is 0, which is kind. */
@@ -86,6 +123,14 @@ static unsigned next_byte(void)
     return *bytes++;
 }
 
+enum {
+    LINE_MAX_SIZE = 512,        /* bytes of a log line */
+    NOBODY = -1
+};
+
+#define MSEC INT64_C(1000)      /* times are microseconds */
+#define FOR_EVER INT64_MAX
+
 /* What happened, to be shown on failure. */
 static char story[1 << 17];
 static size_t story_len;
@@ -94,7 +139,7 @@ static void tell(const char *format, ...)
 {
     va_list args;
     int n;
-    if (story_len > sizeof story - 2 * LOG_LINE)
+    if (story_len > sizeof story - 2 * LINE_MAX_SIZE)
         return;
     va_start(args, format);
     n = vsnprintf(story + story_len, sizeof story - story_len, format, args);
@@ -107,16 +152,34 @@ static void show_story(void)
     fwrite(story, 1, story_len, stderr);
 }
 
+/* A promise that chat.c may be known to break: KNOWN has the letter then. */
+static void known(char letter, bool kept, const char *format, ...)
+{
+    const char *letters;
+    char what[LINE_MAX_SIZE];
+    va_list args;
+    if (kept)
+        return;
+    letters = getenv("KNOWN");
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    tell("    (fault %c: %s)\n", letter, what);
+    promise(letters != NULL && strchr(letters, letter) != NULL, "fault %c: %s", letter, what);
+}
+
 /* ---- Peers --------------------------------------------------------------------------- */
 
 enum {
     PEERS = 12,                 /* in all */
     AT_A_TIME = 8,
-    SENT_MAX = 60,              /* things that one of them sends */
+    SENT_MAX = 100,             /* things that one of them sends */
     DUE_MAX = PEERS * SENT_MAX, /* messages for one of them */
-    PIPE_MAX = 6000,            /* bytes on their way to the server */
-    WINDOW = 1500,              /* bytes on their way from it */
-    LISTENER = 50, SIGNALS_IN, SIGNALS_OUT, FIRST_FD = 100
+    PIPE_MAX = 12000,           /* bytes on their way to the server */
+    WIRE_MAX = 8000,            /* bytes of the longest frame or response from it */
+    FIRST_OTHER = 50, OTHERS = 20,      /* descriptors that are no peers */
+    FIRST_FD = 100,             /* the descriptor of peer 0 */
+    FIRST_PORT = 10000          /* its port */
 };
 
 enum kind { SAYS, PINGS, ERRS };        /* a message, a ping, JSON that is none */
@@ -126,6 +189,8 @@ struct sent {
     int to;                     /* SAYS: which user */
     size_t size;                /* SAYS: bytes of the token */
     size_t end;                 /* of all the peer's bytes, the first one behind it */
+    bool absent;                /* SAYS: the log says that the user is not connected */
+    bool excused;               /* SAYS: the router waited, so answers may overtake it */
 };
 
 struct due {                    /* a message for the peer: whose, and which */
@@ -133,14 +198,21 @@ struct due {                    /* a message for the peer: whose, and which */
 };
 
 static struct peer {
+    int fd;                     /* NOBODY: not accepted */
     bool nonblocking, closed;   /* by the server */
     bool shut;                  /* the server's half */
-    bool reads;                 /* at once, whatever comes */
+    enum { AT_ONCE, NOTHING, SLOWLY } reads;
+    size_t pace;                /* SLOWLY: bytes a second */
+    int64_t reads_at;           /* SLOWLY: when it reads again */
     bool ended;                 /* it sends no more */
     bool vanishes;              /* the next bytes to it are answered by a reset */
     bool gone;                  /* that reset has come */
     bool silent;                /* what it said last was the end of all talk */
-    bool asks;                  /* it sent a whole request */
+    bool asks;                  /* it sent a whole handshake */
+    bool notices;               /* which offered that subprotocol */
+    bool whole;                 /* it sent a whole request of any kind */
+    size_t window;              /* bytes that the kernel holds for it */
+    const char *rest;           /* of its request, still to be sent */
 
     uint8_t in[PIPE_MAX];       /* to the server: in[in_at .. in_len) */
     size_t in_at, in_len;
@@ -149,12 +221,15 @@ static struct peer {
     int sent_count;
     int replied;                /* of those sent, looked at for replies so far */
     int settled;                /* of those sent, looked at for log lines so far */
-    int answerable;             /* sent[0..answerable) came before our Close; NONE: no Close */
+    int complained;             /* of those sent, looked at for "bad message" so far */
+    int noticed;                /* of those sent, looked at for "not connected" so far */
+    int answered_last;          /* the last one of those sent that was answered */
+    int answerable;             /* sent[0..answerable) came before our Close; NOBODY: no Close */
 
-    uint8_t wire[OUTBOX_SIZE];  /* from the server: what is no whole frame yet */
+    uint8_t wire[WIRE_MAX];     /* from the server: what is no whole frame yet */
     size_t wire_len;
     size_t unread;              /* bytes that the peer has not read */
-    int64_t took;               /* when the kernel last took a byte for it */
+    int pings;                  /* that it has not answered */
     bool answered, upgraded, got_close;
     struct due due[DUE_MAX];    /* that the log says were put into its outbox */
     int due_count, got;         /* and how many have come */
@@ -163,24 +238,76 @@ static struct peer {
     int line_len;
     int user;                   /* its id; 0: none */
     bool left;
-    int64_t left_at;            /* when the log said so */
     size_t lost_to, lost_from;  /* bytes, by the log */
+
+    /* Times of the server's last look, at which it knew that: */
+    int64_t began;              /* it was accepted */
+    int64_t heard;              /* it sent something */
+    int64_t took;               /* the kernel took a byte for it */
+    int64_t pinged;             /* a ping went out to it */
+    int64_t left_at;            /* the log said that it left */
+    int64_t leaving;            /* likewise, by the other clock; FOR_EVER: it does not */
+    bool whole_seen;            /* at the server's last look, its request was whole */
+    bool input_seen;            /* there was something to read, */
+    bool room_seen;             /* the kernel had room, */
+    bool tried_read, tried_write;       /* and the server has tried it since */
+    bool read_whole;            /* it tried to read the whole request */
 } peers[PEERS];
 
-static int peer_count, accepted_count;
+static int peer_count;
 static int user_count, peer_of_user[PEERS + 1];
 
-static int64_t clock_us, alarm_us;
+/* Descriptors that are no peers: the signal pipe, listeners, one kept in reserve. */
+static struct other {
+    bool is_open, listens, nonblocking;
+    int turn;                   /* of a listener: each gets the next peer in turn */
+    struct sockaddr_storage address;
+    socklen_t len;
+} others[OTHERS];
+
+static int pipe_in, pipe_out, listening;
+static void (*handlers[65])(int);
 static char signal_bytes[64];
 static int signal_count;
 static bool told_to_stop;
+static int64_t told_at;
+static bool with_router, router_waits;
+static int64_t keep_us;
+
+/* The clock, and the alarm by it.  The server cannot tell a short pause from work, nor
+ * how much of a turn it stood still.  So there are two clocks that leave out pauses: one
+ * counts the first second of each, for deadlines that must not come too early; the other
+ * counts nothing of it, for those that must not come too late. */
+static int64_t clock_us, alarm_us;
+static int64_t paused_us, long_paused_us;
+static int64_t paused_us_then;  /* when the server last read the clock */
+static bool late_alarm;         /* it stood still between that and setting an alarm */
+static int64_t look_us;         /* the first of them when poll last returned */
+
+static int64_t clock_most(void)
+{
+    return clock_us - long_paused_us;
+}
+
+static int64_t clock_least(void)
+{
+    return clock_us - paused_us;
+}
 
 static struct peer *peer_at(int fd)
 {
     struct peer *p = &peers[fd - FIRST_FD];
-    promise(fd >= FIRST_FD && fd < FIRST_FD + accepted_count && !p->closed,
+    promise(fd >= FIRST_FD && fd < FIRST_FD + peer_count && p->fd == fd && !p->closed,
             "descriptor %d is not open", fd);
     return p;
+}
+
+static struct other *other_at(int fd)
+{
+    struct other *o = &others[(unsigned)(fd - FIRST_OTHER) % OTHERS];
+    promise(fd >= FIRST_OTHER && fd < FIRST_OTHER + OTHERS && o->is_open,
+            "descriptor %d is not open", fd);
+    return o;
 }
 
 static int number_of(const struct peer *p)
@@ -237,7 +364,8 @@ static void put_frame(struct peer *p, unsigned first, const char *payload, size_
 
 static void note_sent(struct peer *p, enum kind kind, int to, size_t size)
 {
-    p->sent[p->sent_count++] = (struct sent){ kind, to, size, p->total };
+    p->sent[p->sent_count++] = (struct sent){ .kind = kind, .to = to, .size = size,
+                                              .end = p->total };
 }
 
 static void send_ping(struct peer *p)
@@ -260,27 +388,26 @@ static void send_other(struct peer *p)
     note_sent(p, ERRS, 0, 0);
 }
 
-static void send_message(struct peer *p)
+/* `way` is how: in one frame or two, the second form of JSON, a ping between. */
+static void say(struct peer *p, int to, size_t size, unsigned way)
 {
     static const char *const forms[][3] = {
         { "{\"recipient_id\":", ",\"message\":", "}" },
         { " {\"x\":[1,{\"message\":0}], \"recipient_id\" : ", " ,\"m\\u0065ssage\":", " } \n" },
     };
     char text[MESSAGE + 100];
-    unsigned b = next_byte(), size = next_byte(), way = b / 16 % 8;
-    const char *const *form = forms[b / 128];
-    int to = 1 + (int)(b % 16) % (user_count + 2), number = p->sent_count;
-    bool interrupted = way == 4 || way == 5;
+    const char *const *form = forms[way / 8];
+    int number = p->sent_count;
+    bool interrupted = way % 8 == 4 || way % 8 == 5;
     size_t len, token, half;
 
     len = (size_t)sprintf(text, "%s%d%s", form[0], to, form[1]);
-    size = size < 200 ? size : (size - 200) * 16;
     token = make_token(text + len, number_of(p), number + interrupted, size);
     len += token;
     len += (size_t)sprintf(text + len, "%s", form[2]);
     half = len / 3;
-    if (way < 4) {
-        put_frame(p, way == 0 ? 0x82 : 0x81, text, len);
+    if (way % 8 < 4) {
+        put_frame(p, way % 8 == 0 ? 0x82 : 0x81, text, len);
     } else {
         put_frame(p, 0x01, text, half);
         if (interrupted)
@@ -289,6 +416,24 @@ static void send_message(struct peer *p)
     }
     tell("peer %d: %zu bytes to user %d\n", number_of(p), token, to);
     note_sent(p, SAYS, to, size);
+}
+
+static bool may_send(struct peer *p)
+{
+    memmove(p->in, p->in + p->in_at, p->in_len - p->in_at);
+    p->in_len -= p->in_at;
+    p->in_at = 0;
+    return !p->silent && !p->ended && p->rest == NULL && p->sent_count < SENT_MAX - 2
+        && p->in_len + MESSAGE + 200 < PIPE_MAX;
+}
+
+static void send_messages(struct peer *p, unsigned count)
+{
+    unsigned b = next_byte(), size = next_byte();
+    int to = 1 + (int)(b % 16) % (user_count + 2);
+    size = size < 200 ? size : (size - 200) * 16;
+    for (; count > 0 && may_send(p); count--)
+        say(p, to, size, b / 16);
 }
 
 /* Its last words: a Close, or a breach, in order and not. */
@@ -306,27 +451,83 @@ static void send_end(struct peer *p)
     p->silent = true;
 }
 
+static const char plain[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
 static void send_request(struct peer *p)
 {
     static const char *const requests[] = {
-        "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\n",
-        "GET / HTTP/1.1\r\nHost: ", "",
+        plain, "POST / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\n", "GET / HTTP/1.1\r\nHost: ", "",
     };
+    static const size_t windows[] = { 1500, 1500, 6000, 12000 };
     unsigned kind = next_byte();
     char text[400];
+    p->window = windows[kind / 2 % 4];
+    p->reads = kind / 8 % 4 == 1 ? SLOWLY : AT_ONCE;
+    p->pace = 250;
     if (kind >= 250) {
         put(p, requests[kind % 5], strlen(requests[kind % 5]));
         p->silent = true;
+        p->whole = kind % 5 < 3;
         return;
     }
+    p->notices = kind % 2 == 1;
     put(p, text, (size_t)sprintf(text, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
-            kind % 2 == 1 ? "Sec-WebSocket-Protocol: notices\r\n" : ""));
-    p->asks = true;
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s",
+            p->notices ? "Sec-WebSocket-Protocol: notices\r\n" : "", kind < 230 ? "\r\n" : ""));
+    p->asks = p->whole = kind < 230;
+    p->rest = p->asks ? NULL : "\r\n";
+}
+
+static void send_rest(struct peer *p)
+{
+    if (p->rest == NULL || p->ended)
+        return;
+    tell("peer %d sends the rest of its request\n", number_of(p));
+    put(p, p->rest, strlen(p->rest));
+    p->rest = NULL;
+    p->asks = p->whole = true;
+}
+
+/* What a peer does that follows the protocol, and reads at once. */
+static void read_and_answer(struct peer *p)
+{
+    p->unread = 0;
+    p->ended = p->ended || p->shut || p->got_close;
+    for (; p->pings > 0; p->pings--)
+        if (may_send(p)) {
+            tell("peer %d answers a ping\n", number_of(p));
+            put_frame(p, 0x8A, "", 0);
+        }
 }
 
 /* ---- The books: what comes out of the sockets ---------------------------------------- */
+
+/* Messages that the server took in a turn that the router ended waiting may be
+ * overtaken by answers to what came behind them; others may not. */
+static bool is_excused(const struct peer *p, int number)
+{
+    return with_router && (p->sent[number].excused || router_waits
+                           || (!is_online(p->sent[number].to) && p->got < p->due_count));
+}
+
+/* What answers p's frames has come for this one: for no later one before. */
+static void note_answer(struct peer *p, int number)
+{
+    known('b', number >= p->answered_last || is_excused(p, number),
+          "peer %d: the answer to %d overtook that to %d", number_of(p), p->answered_last, number);
+    if (number > p->answered_last)
+        p->answered_last = number;
+}
+
+/* The server acts on sent[number], or on what came behind the last one: what came before
+ * it has to be dealt with. */
+static void note_order(struct peer *p, int number, const char *what)
+{
+    for (int i = p->settled; i < number; i++)
+        known('b', p->sent[i].kind != SAYS || is_excused(p, i),
+              "peer %d: %s overtook message %d", number_of(p), what, i);
+}
 
 /* A pong or a notice about a frame comes in the order of the frames. */
 static void note_reply(struct peer *p, enum kind kind, const uint8_t *payload, size_t len)
@@ -341,7 +542,7 @@ static void note_reply(struct peer *p, enum kind kind, const uint8_t *payload, s
                 && memcmp(payload, want, len) == 0, "peer %d got another pong than %s",
                 number_of(p), want);
     }
-    p->replied++;
+    note_answer(p, p->replied++);
 }
 
 static void note_message(struct peer *p, const uint8_t *payload, size_t len)
@@ -358,7 +559,18 @@ static void note_message(struct peer *p, const uint8_t *payload, size_t len)
     want[n++] = '}';
     promise(n == len && memcmp(payload, want, n) == 0, "peer %d got\n%.*s\nand not\n%.*s",
             number_of(p), (int)len, payload, (int)n, want);
+    if (from == p)
+        note_answer(p, d->number);
     p->got++;
+}
+
+/* "user 7 is not connected", of which the log has said so before. */
+static void note_absence(struct peer *p)
+{
+    while (p->noticed < p->sent_count && !p->sent[p->noticed].absent)
+        p->noticed++;
+    if (p->noticed < p->sent_count)
+        note_answer(p, p->noticed++);
 }
 
 static bool begins(const uint8_t *text, size_t len, const char *with)
@@ -373,11 +585,13 @@ static void note_frame(struct peer *p, unsigned first, const uint8_t *payload, s
     case 0x81:
         if (begins(payload, len, "{\"sender_id\":0,\"message\":\"not delivered: byte"))
             note_reply(p, ERRS, payload, len);
+        else if (begins(payload, len, "{\"sender_id\":0,\"message\":\"user "))
+            note_absence(p);
         else if (!begins(payload, len, "{\"sender_id\":0,"))
             note_message(p, payload, len);
         break;
     case 0x88: p->got_close = true; break;
-    case 0x89: break;
+    case 0x89: p->pings++; p->pinged = look_us; break;
     case 0x8A: note_reply(p, PINGS, payload, len); break;
     default: promise(false, "peer %d got a frame that begins with %02x", number_of(p), first);
     }
@@ -405,8 +619,8 @@ static size_t take_frame(struct peer *p, size_t at)
 static size_t take_response(struct peer *p)
 {
     static const char id[] = "Chat-User-Id: ";
-    char head[PAGE_SIZE + 1], *end, *line;
-    size_t len = p->wire_len < PAGE_SIZE ? p->wire_len : PAGE_SIZE;
+    char head[WIRE_MAX + 1], *end, *line;
+    size_t len = p->wire_len;
     memcpy(head, p->wire, len);
     head[len] = '\0';
     if ((end = strstr(head, "\r\n\r\n")) == NULL)
@@ -418,6 +632,8 @@ static size_t take_response(struct peer *p)
         promise(p->asks && line != NULL && strtol(line + strlen(id), NULL, 10) == p->user,
                 "peer %d got the id of somebody else", number_of(p));
     }
+    else if (p->leaving == FOR_EVER)
+        p->leaving = clock_least();
     return (size_t)(end + 4 - head);
 }
 
@@ -474,12 +690,21 @@ static void note_served(int id, struct peer *at)
     leave_line_of(at, id);
 }
 
+/* Messages that the server took and has not passed on when the router waits, or at the end
+ * of a turn, are overtaken by right. */
+static void excuse_messages(struct peer *p)
+{
+    int taken = sent_and_read(p);
+    for (int i = p->settled; i < taken; i++)
+        p->sent[i].excused = true;
+}
+
 /* "user 1 -> user 2: ...": the sender's next message went somewhere. */
 static void note_fate(int from, int to, const char *what)
 {
     struct peer *p = user(from);
     const struct sent *s;
-    int peer = NONE, number = NONE;
+    int peer = NOBODY, number = NOBODY;
 
     while (p->settled < p->sent_count && p->sent[p->settled].kind != SAYS)
         p->settled++;
@@ -488,6 +713,7 @@ static void note_fate(int from, int to, const char *what)
             "user %d did not say that, or not next", from);
     if (strncmp(what, "not delivered: ", 15) == 0) {
         promise(!is_online(to), "user %d is online", to);
+        p->sent[p->settled].absent = true;
     } else if (what[0] == '"') {
         promise(is_online(to), "user %d is not online", to);
         note_served(from, user(to));
@@ -497,26 +723,92 @@ static void note_fate(int from, int to, const char *what)
         promise(sscanf(strchr(what, '"'), "\"peer %d says %d", &peer, &number) == 2
                 && peer == number_of(p) && number == p->settled, "it was another message");
     p->settled++;
+    router_waits = false;
+    for (int i = 0; i < peer_count; i++)
+        leave_line_of(&peers[i], from);
+}
+
+enum { TOLERANCE_MS = 100 };
+
+/* What came too early by this many microseconds: is it a fault that only pauses explain? */
+static char fault_of(int64_t us)
+{
+    return us <= long_paused_us ? 'c' : '!';
+}
+
+/* Too early, by a clock that counts of each pause one second at most? */
+static void note_deadline(const struct peer *p, int64_t since, int64_t us, const char *what)
+{
+    int64_t passed = clock_most() - since, early = us - TOLERANCE_MS * MSEC - passed;
+    known(fault_of(early), early <= 0,
+          "peer %d: %s, when the server had run for %" PRId64 " ms of its deadline",
+          number_of(p), what, passed / 1000);
+}
+
+/* Was there something to read when poll returned, and nobody has tried to? */
+static void note_unread(const struct peer *p, const char *what)
+{
+    known('c', !p->input_seen || p->tried_read, "peer %d: %s, but an answer lay there unread",
+          number_of(p), what);
 }
 
 static void note_left(struct peer *p, const char *why)
 {
     promise(!p->left, "it had left");
     p->left = true;
-    p->left_at = clock_us;
+    p->left_at = look_us;
     /* What it sends after a Close, its or ours, is thrown away. */
     if (strstr(why, "Close") != NULL || strstr(why, "stopping") != NULL)
         p->answerable = sent_and_read(p);
-    promise(strstr(why, "did not read") == NULL || clock_us - p->took >= STALL_MS * MS,
-            "it did read, %" PRId64 " us ago", clock_us - p->took);
+    if (strstr(why, "Close") != NULL)
+        note_order(p, p->sent_count, "Close");
+    if (strstr(why, "Close") != NULL || strstr(why, "stopping") != NULL
+        || strstr(why, "end of input") != NULL)
+        p->leaving = clock_least();
+    if (strncmp(why, "silent for", 10) == 0) {
+        note_unread(p, "silent");
+        note_deadline(p, p->heard, 2 * keep_us, "silent");
+        if (p->pinged > p->heard)
+            note_deadline(p, p->pinged, keep_us - 1000 * MSEC, "silent since it was pinged");
+    }
+    if (strncmp(why, "did not read", 12) == 0) {
+        note_deadline(p, p->took, STALL_MS * MSEC, "did not read");
+        known('a', strstr(why, "; lost: ") != NULL && strstr(why, "; lost: 0 ") == NULL,
+              "peer %d is dropped, though its outbox is empty", number_of(p));
+        known('f', !p->room_seen || p->tried_write,
+              "peer %d is dropped, and no write was tried although the kernel has room",
+              number_of(p));
+    }
 }
 
 /* On its way out a peer is cut off only if it takes nothing, or takes for ever. */
 static void note_cut(const struct peer *p)
 {
-    int64_t in_all = clock_us - p->left_at, idle = clock_us - p->took;
-    promise(in_all >= CLOSE_ALL_MS * MS || (in_all >= CLOSE_MS * MS && idle >= CLOSE_MS * MS),
-            "it is cut off after %" PRId64 " us, %" PRId64 " since it took something", in_all, idle);
+    int64_t in_all = clock_most() - p->left_at, idle = clock_most() - p->took;
+    int64_t early = CLOSE_MS * MSEC - (in_all < idle ? in_all : idle);
+    if (early > CLOSE_ALL_MS * MSEC - in_all)
+        early = CLOSE_ALL_MS * MSEC - in_all;
+    early -= TOLERANCE_MS * MSEC;
+    known(fault_of(early), early <= 0,
+          "peer %d is cut off after %" PRId64 " ms, %" PRId64 " since it took something",
+          number_of(p), in_all / 1000, idle / 1000);
+}
+
+/* The next of its frames that is no message is answered. */
+static void note_bad_message(struct peer *p)
+{
+    while (p->complained < p->sent_count && p->sent[p->complained].kind != ERRS)
+        p->complained++;
+    if (p->complained < p->sent_count)
+        note_order(p, p->complained++, "a notice");
+}
+
+static void note_line_of_peer(struct peer *p, const char *what)
+{
+    if (strncmp(what, "408: ", 5) == 0) {
+        note_unread(p, "408");
+        note_deadline(p, p->began, HANDSHAKE_MS * MSEC, "408");
+    }
 }
 
 static void note_line(const char *line)
@@ -531,10 +823,21 @@ static void note_line(const char *line)
     }
     if (sscanf(line, "user %d waits for room at user %d", &a, &b) == 2)
         note_wait(a, user(b));
-    if (sscanf(line, "user %d joined from sim:%d", &a, &b) == 2) {
+    if (strncmp(line, "the router waits ", 17) == 0) {
+        router_waits = true;
+        for (int i = 0; i < peer_count; i++)
+            excuse_messages(&peers[i]);
+    }
+    if (sscanf(line, "127.0.0.1:%d: %n", &b, &n) == 1 && n > 0)
+        note_line_of_peer(&peers[b - FIRST_PORT], line + n);
+    n = 0;
+    if (sscanf(line, "user %d: bad message: %n", &a, &n) == 1 && n > 0)
+        note_bad_message(user(a));
+    n = 0;
+    if (sscanf(line, "user %d joined from 127.0.0.1:%d", &a, &b) == 2) {
         promise(a == ++user_count, "ids are not in order");
-        peer_of_user[a] = b;
-        peers[b].user = a;
+        peer_of_user[a] = b - FIRST_PORT;
+        user(a)->user = a;
     }
     if (sscanf(line, "user %d left: %n", &a, &n) == 1 && n > 0)
         note_left(user(a), line + n);
@@ -553,7 +856,7 @@ static void note_line(const char *line)
  * for it has come, but for what was lost by the log's account. */
 static void check_books(struct peer *p)
 {
-    int taken = p->answerable != NONE ? p->answerable : sent_and_read(p);
+    int taken = p->answerable != NOBODY ? p->answerable : sent_and_read(p);
     size_t missing = 0;
     char token[MESSAGE + 200];
 
@@ -585,17 +888,51 @@ static void connect_peer(void)
         return;
     struct peer *p = &peers[peer_count++];
     memset(p, 0, sizeof *p);
-    p->answerable = NONE;
-    p->reads = true;
+    p->fd = p->answerable = NOBODY;
+    p->leaving = FOR_EVER;
     send_request(p);
     tell("peer %d connects\n", number_of(p));
 }
 
+static int64_t some_time(unsigned b)
+{
+    static const int ms[] = { 1, 1, 5, 20, 50, 500, 1000, 4000, 5000, 9999, 10001, 20000, 30000,
+                              60000, 60000, 120000 };
+    return ms[b % 16] * MSEC;
+}
+
+/* Time that will pass while the server sleeps. */
+static int64_t passes_until;
+
 static void pass_time(void)
 {
-    static const int ms[] = { 1, 1, 5, 20, 50, 500, 1000, 5000, 9999, 10001, 30000, 60000 };
-    clock_us += ms[next_byte() % 12] * MS;
-    tell("the clock: %" PRId64 " ms\n", clock_us / 1000);
+    passes_until = clock_us + some_time(next_byte());
+    tell("until %" PRId64 " ms the peers do nothing\n", passes_until / 1000);
+}
+
+/* A pause of the server: before which of its calls, how long, and what the peers do. */
+static struct pause {
+    bool planned, stands;       /* still to come; just now */
+    unsigned calls;             /* of the system, before it comes */
+    int64_t us;
+    unsigned acts;
+    bool they_read;
+} standstill;
+
+static void plan_pause(void)
+{
+    unsigned when = next_byte(), how = next_byte();
+    if (standstill.planned || standstill.stands)
+        return;
+    standstill = (struct pause){ true, false, when % 32, some_time(how), how / 16 % 8, how < 128 };
+    tell("the server will stand still %u calls from now\n", standstill.calls);
+}
+
+static void send_signal(int number)
+{
+    promise(handlers[number] != SIG_DFL && handlers[number] != SIG_IGN,
+            "signal %d is not caught", number);
+    handlers[number](number);
 }
 
 static void signal_stop(void)
@@ -603,13 +940,16 @@ static void signal_stop(void)
     if (told_to_stop)
         return;
     told_to_stop = true;
+    told_at = clock_us;
     tell("SIGTERM\n");
-    on_signal(SIGTERM);
+    send_signal(SIGTERM);
 }
 
 static void vanish(struct peer *p)
 {
     unsigned how = next_byte();
+    if (p->gone || p->vanishes)
+        return;
     tell("peer %d vanishes, %u\n", number_of(p), how % 4);
     p->silent = p->ended = true;
     p->vanishes = how % 4 == 0;
@@ -636,13 +976,15 @@ static void read_some(struct peer *p, size_t most)
     p->unread -= p->unread < most ? p->unread : most;
 }
 
-static bool may_send(struct peer *p)
+/* From now on. */
+static void read_otherwise(struct peer *p)
 {
-    memmove(p->in, p->in + p->in_at, p->in_len - p->in_at);
-    p->in_len -= p->in_at;
-    p->in_at = 0;
-    return !p->silent && !p->ended && p->sent_count < SENT_MAX - 2
-        && p->in_len + MESSAGE + 200 < PIPE_MAX;
+    static const char *const how[] = { "at once", "nothing", "slowly" };
+    unsigned b = next_byte();
+    p->reads = (p->reads + 1 + b % 2) % 3;
+    p->pace = b * 4;
+    p->reads_at = clock_us + 1000 * MSEC;
+    tell("peer %d reads %s\n", number_of(p), how[p->reads]);
 }
 
 static void act(void)
@@ -651,20 +993,77 @@ static void act(void)
     struct peer *p = &peers[b / 16 % (unsigned)peer_count];
 
     clock_us += 100;
-    if (what < 10 && !may_send(p))
+    if (what < 9 && !may_send(p))
         return;
     switch (what) {
-    case 0: case 1: case 2: case 3: case 4: case 5: case 6: send_message(p); break;
-    case 7: send_ping(p); break;
-    case 8: send_other(p); break;
-    case 9: if (next_byte() % 4 == 1) send_end(p); break;
-    case 10: read_some(p, next_byte() * 8); break;
-    case 11: p->reads = !p->reads; tell("peer %d reads: %d\n", number_of(p), p->reads); break;
+    case 0: case 1: case 2: case 3: send_messages(p, 1); break;
+    case 4: case 5: send_messages(p, 2 + next_byte() % 16); break;
+    case 6: send_ping(p); break;
+    case 7: send_other(p); break;
+    case 8: if (next_byte() % 4 == 1) send_end(p); break;
+    case 9: send_rest(p); break;
+    case 10: read_some(p, next_byte() * 16); break;
+    case 11: read_otherwise(p); break;
     case 12: connect_peer(); break;
-    case 13: pass_time(); break;
+    case 13: if (next_byte() % 2 == 0) pass_time(); else plan_pause(); break;
     case 14: if (next_byte() % 4 == 1) vanish(p); break;
     default: end_something(p);
     }
+}
+
+/* Peers that read at once do so, and hang up when told to.  Others read a little each
+ * second. */
+static void let_them_read(void)
+{
+    for (int i = 0; i < peer_count; i++) {
+        struct peer *p = &peers[i];
+        if (p->reads == AT_ONCE && !p->gone)
+            read_and_answer(p);
+        if (p->reads == SLOWLY && p->reads_at <= clock_us) {
+            read_some(p, p->pace);
+            p->reads_at = clock_us + 1000 * MSEC;
+        }
+    }
+}
+
+/* ---- Pauses ---------------------------------------------------------------------------- */
+
+/* A signal handler runs in the middle of everything, and its byte is then to be read. */
+static void ring_if_due(void)
+{
+    if (alarm_us > clock_us)
+        return;
+    alarm_us = FOR_EVER;
+    send_signal(SIGALRM);
+}
+
+/* The server stands still, although it was to be awake from `awake_at` on: from now on,
+ * or from the end of its sleep. */
+static void stand_still(int64_t awake_at)
+{
+    int64_t began = awake_at > clock_us ? awake_at : clock_us, us;
+    standstill.planned = false;
+    standstill.stands = true;
+    tell("the server stands still for %" PRId64 " ms\n", standstill.us / 1000);
+    clock_us += standstill.us / 2;
+    for (; standstill.acts > 0; standstill.acts--)
+        act();
+    if (standstill.they_read)
+        let_them_read();
+    clock_us += standstill.us / 2;
+    tell("the server goes on at %" PRId64 " ms\n", clock_us / 1000);
+    us = clock_us > began ? clock_us - began : 0;
+    paused_us += us;
+    long_paused_us += us > 1000 * MSEC ? us - 1000 * MSEC : 0;
+    standstill.stands = false;
+}
+
+/* Each system call begins here. */
+static void enter_call(void)
+{
+    if (standstill.planned && !standstill.stands && standstill.calls-- == 0)
+        stand_still(clock_us);
+    ring_if_due();
 }
 
 /* ---- The kernel ----------------------------------------------------------------------- */
@@ -675,31 +1074,21 @@ static int fail_with(int error)
     return -1;
 }
 
-/* A signal handler runs in the middle of it, and its byte is then to be read. */
-static void ring(void)
-{
-    alarm_us = NEVER;
-    on_signal(SIGALRM);
-}
-
-/* Who reads at once does so, and hangs up when told to. */
-static void let_them_read(void)
-{
-    for (int i = 0; i < peer_count; i++) {
-        struct peer *p = &peers[i];
-        if (!p->reads)
-            continue;
-        p->unread = 0;
-        p->ended = p->ended || p->shut || p->got_close;
-    }
-}
-
 static int events_of(const struct peer *p)
 {
     bool broken = p->gone, input = p->in_at < p->in_len || p->ended || broken;
-    bool output = WINDOW - p->unread >= WINDOW / 3 || broken;   /* as kernels do: not for a byte */
+    bool output = p->window - p->unread >= p->window / 3 || broken;     /* not for a byte */
     return (input ? POLLIN : 0) | (output ? POLLOUT : 0) | (broken ? POLLERR | POLLHUP : 0)
         | (p->ended && p->shut ? POLLHUP : 0);
+}
+
+/* The oldest connection that waits to be accepted at this listener. */
+static struct peer *first_waiting(int fd)
+{
+    for (int i = 0; i < peer_count; i++)
+        if (peers[i].fd == NOBODY && !peers[i].closed && i % listening == other_at(fd)->turn)
+            return &peers[i];
+    return NULL;
 }
 
 static int see(struct pollfd *polled, nfds_t count)
@@ -707,41 +1096,141 @@ static int see(struct pollfd *polled, nfds_t count)
     int seen = 0;
     for (nfds_t i = 0; i < count; i++) {
         int fd = polled[i].fd, events = 0;
-        if (fd == SIGNALS_IN)
-            events = signal_count > 0 ? POLLIN : 0;
-        else if (fd == LISTENER)
-            events = accepted_count < peer_count ? POLLIN : 0;
-        else if (fd >= 0)
+        if (fd >= FIRST_FD)
             events = events_of(peer_at(fd));
+        else if (fd >= 0 && fd == pipe_in)
+            events = signal_count > 0 ? POLLIN : 0;
+        else if (fd >= 0 && other_at(fd)->listens)
+            events = first_waiting(fd) != NULL ? POLLIN : 0;
         polled[i].revents = (short)(events & (polled[i].events | POLLERR | POLLHUP));
         seen += polled[i].revents != 0;
     }
     return seen;
 }
 
+/* Is everything out that p is to get, by the log and by what it sent itself? */
+static bool has_all(const struct peer *p)
+{
+    if (!p->upgraded || p->got < p->due_count || p->wire_len > 0)
+        return false;
+    for (int i = p->noticed; p->notices && i < p->settled; i++)
+        if (p->sent[i].absent)
+            return false;
+    for (int i = p->replied; i < p->sent_count && p->sent[i].end <= p->taken; i++)
+        if (p->sent[i].kind != SAYS)
+            return false;
+        else if (i >= p->settled)
+            break;              /* this one waits, so those behind it do, too */
+    return true;
+}
+
+static void check_waits(const struct peer *p)
+{
+    if (p->left || p->closed || p->gone || !has_all(p))
+        return;
+    for (int i = 0; i < p->line_len; i++)
+        known('a', user(p->line[i])->left || user(p->line[i])->closed,
+              "user %d waits at user %d, though its outbox is empty", p->line[i], p->user);
+}
+
+static void check_leaving(const struct peer *p)
+{
+    int64_t us = clock_least() - p->leaving;
+    known(late_alarm ? 'g' : 'd', p->fd == NOBODY || p->closed || p->leaving == FOR_EVER
+               || us <= CLOSE_ALL_MS * MSEC + TOLERANCE_MS * MSEC,
+          "peer %d has been leaving for %" PRId64 " ms", number_of(p), us / 1000);
+}
+
+static void begin_look(void)
+{
+    for (int i = 0; i < peer_count; i++) {
+        check_leaving(&peers[i]);
+        excuse_messages(&peers[i]);
+    }
+}
+
+static void end_look(void)
+{
+    look_us = clock_most();
+    for (int i = 0; i < peer_count; i++) {
+        struct peer *p = &peers[i];
+        p->whole_seen = p->whole;
+        p->input_seen = p->in_at < p->in_len;
+        p->room_seen = p->unread < p->window;
+        p->tried_read = p->tried_write = false;
+    }
+}
+
+/* A call of poll that fails has not written revents. */
+static void forget(struct pollfd *polled, nfds_t count)
+{
+    for (nfds_t i = 0; i < count; i++)
+        polled[i].revents = 0;
+}
+
 static bool go_on_to_end(void);
+
+/* When something happens while the peers do nothing. */
+static int64_t soonest_of(int64_t until)
+{
+    if (passes_until < until)
+        until = passes_until;
+    for (int i = 0; i < peer_count; i++)
+        if (peers[i].reads == SLOWLY && peers[i].reads_at < until && peers[i].reads_at > clock_us)
+            until = peers[i].reads_at;
+    return until;
+}
+
+/* Nothing is ready, so time passes: until a peer acts, or the server has to be woken. */
+static void sleep_on(int64_t wake)
+{
+    int64_t until = wake < alarm_us ? wake : alarm_us;
+    if (until > clock_us + 150 * MSEC)
+        for (int i = 0; i < peer_count; i++)
+            check_waits(&peers[i]);
+    if (standstill.planned && standstill.calls % 2 == 0)
+        stand_still(until);
+    else if (passes_until > clock_us)
+        clock_us = soonest_of(until);
+    else if (bytes_left > 0)
+        act();
+    else if (until <= clock_us + 150 * MSEC || !go_on_to_end()) {
+        promise(until != FOR_EVER, "it sleeps for ever");
+        clock_us = until > clock_us ? until : clock_us;
+    }
+    let_them_read();
+}
+
+static int looks;
 
 static int sim_poll(struct pollfd *polled, nfds_t count, int timeout)
 {
+    enum { LOOKS_MAX = 50000 };
+    unsigned b = next_byte();
+    bool rang = false;
+    int64_t wake;
     int seen;
+
+    promise(++looks < LOOKS_MAX, "there is no end to it");
+    enter_call();
+    wake = timeout < 0 ? FOR_EVER : clock_us + timeout * MSEC;
     clock_us += 10;
-    for (unsigned n = next_byte() % 4; n > 0; n--)
+    begin_look();
+    for (unsigned n = b % 4; n > 0; n--)
         act();
     let_them_read();
-    while ((seen = see(polled, count)) == 0 && timeout != 0) {
-        bool soon = alarm_us <= clock_us + 150 * MS;
-        if (bytes_left > 0) {
-            act();
-        } else if (soon || !go_on_to_end()) {
-            promise(alarm_us != NEVER, "it sleeps for ever");
-            clock_us = alarm_us > clock_us ? alarm_us : clock_us;
-        }
-        let_them_read();
-        if (alarm_us <= clock_us) {
-            ring();
-            return fail_with(EINTR);
-        }
+    while ((seen = see(polled, count)) == 0 && clock_us < wake && !rang && b < 240) {
+        sleep_on(wake);
+        rang = alarm_us <= clock_us;
+        ring_if_due();
     }
+    end_look();
+    if (b >= 240 || (rang && (seen == 0 || b >= 128)))
+        forget(polled, count);
+    if (b >= 240)
+        return fail_with(b < 252 ? EINTR : b % 2 == 0 ? ENOMEM : EAGAIN);
+    if (rang && (seen == 0 || b >= 128))
+        return fail_with(EINTR);        /* whatever is ready */
     return seen;
 }
 
@@ -751,8 +1240,8 @@ static ssize_t some_of(size_t most, int error)
     unsigned b = most > 0 ? next_byte() : 0;
     if (b >= 240)
         return fail_with(b % 2 == 0 ? EINTR : EAGAIN);
-    if (b >= 128 && (b - 127) * (b % 2 * 9 + 1) < most)
-        return (ssize_t)((b - 127) * (b % 2 * 9 + 1));
+    if (b >= 128)
+        return (ssize_t)(1 + ((b - 128) * 256 + next_byte()) % most);
     return most > 0 ? (ssize_t)most : fail_with(error);
 }
 
@@ -762,14 +1251,24 @@ static ssize_t sim_read(int fd, void *to, size_t len)
     size_t there;
     ssize_t n;
 
-    promise(len > 0, "a read of nothing");
-    if (fd == SIGNALS_IN) {
+    known('h', len > 0, "a read of nothing, which looks like the end of input");
+    if (len == 0)
+        return 0;
+    enter_call();
+    if (fd < FIRST_FD) {
+        promise(other_at(fd) == &others[pipe_in - FIRST_OTHER], "a read of %d", fd);
+        if (signal_count == 0) {
+            promise(other_at(fd)->nonblocking, "a read of a pipe that blocks");
+            return fail_with(EAGAIN);
+        }
         memcpy(to, signal_bytes, 1);
         memmove(signal_bytes, signal_bytes + 1, (size_t)--signal_count);
         return 1;
     }
     p = peer_at(fd);
     promise(p->nonblocking, "a read that blocks");
+    p->tried_read = true;
+    p->read_whole = p->read_whole || p->whole;
     there = p->in_len - p->in_at;
     if (there == 0 && p->ended && !p->gone)
         return 0;
@@ -778,13 +1277,16 @@ static ssize_t sim_read(int fd, void *to, size_t len)
         memcpy(to, p->in + p->in_at, (size_t)n);
         p->in_at += (size_t)n;
         p->taken += (size_t)n;
+        p->heard = look_us;
+        if (router_waits)
+            excuse_messages(p);
     }
     return n;
 }
 
 static ssize_t write_log(const char *from, size_t len)
 {
-    char line[LOG_LINE + 1];
+    char line[LINE_MAX_SIZE + 1];
     promise(len < sizeof line && from[len - 1] == '\n', "a log line of %zu bytes", len);
     memcpy(line, from, len);
     line[len] = '\0';
@@ -800,9 +1302,13 @@ static ssize_t sim_write(int fd, const void *from, size_t len)
     ssize_t n;
 
     promise(len > 0, "a write of nothing");
+    enter_call();
+    if (fd == STDOUT_FILENO)
+        return (ssize_t)len;
     if (fd == STDERR_FILENO)
         return write_log(from, len);
-    if (fd == SIGNALS_OUT) {
+    if (fd < FIRST_FD) {
+        promise(other_at(fd) == &others[pipe_out - FIRST_OTHER], "a write to %d", fd);
         promise(signal_count < (int)sizeof signal_bytes, "signals are not read");
         signal_bytes[signal_count++] = *(const char *)from;
         return 1;
@@ -810,115 +1316,191 @@ static ssize_t sim_write(int fd, const void *from, size_t len)
     p = peer_at(fd);
     promise(p->nonblocking, "a write that blocks");
     promise(!p->shut, "a write behind shutdown");
-    if (p->gone)
+    p->tried_write = true;
+    if (p->gone) {
+        promise(handlers[SIGPIPE] == SIG_IGN, "SIGPIPE ends it");
         return fail_with(EPIPE);
-    room = WINDOW - p->unread;
+    }
+    room = p->window - p->unread;
     n = some_of(len < room ? len : room, EAGAIN);
     if (n > 0) {
         note_output(p, from, (size_t)n);
         p->unread += (size_t)n;
-        p->took = clock_us;
+        p->took = look_us;
         p->gone = p->vanishes;
     }
     return n;
 }
 
-static int sim_accept(void)
+static int sim_accept(int fd, struct sockaddr *address, socklen_t *len)
 {
-    unsigned b = next_byte();
-    if (accepted_count == peer_count)
+    struct peer *p;
+    unsigned b;
+    enter_call();
+    promise(other_at(fd)->listens, "accept from %d", fd);
+    b = next_byte();
+    if ((p = first_waiting(fd)) == NULL)
         return fail_with(EAGAIN);
     if (b >= 240)
-        return fail_with(b % 3 == 0 ? EMFILE : b % 3 == 1 ? ECONNABORTED : EINTR);
-    return FIRST_FD + accepted_count++;
+        return fail_with(b % 3 == 0 ? EMFILE : b % 3 == 1 ? ENOBUFS : EINTR);
+    if (p->gone && b % 2 == 1) {
+        p->closed = true;
+        return fail_with(ECONNABORTED);
+    }
+    p->fd = FIRST_FD + number_of(p);
+    p->began = p->heard = p->took = look_us;
+    if (address != NULL)
+        sim_peer(p->fd, address, len);
+    return p->fd;
 }
 
 static int sim_shutdown(int fd)
 {
+    enter_call();
     peer_at(fd)->shut = true;
     return 0;
 }
 
 static int sim_close(int fd)
 {
-    if (fd != LISTENER)
-        peer_at(fd)->closed = true;
+    struct peer *p;
+    enter_call();
+    if (fd < FIRST_FD) {
+        other_at(fd)->is_open = false;
+        return 0;
+    }
+    p = peer_at(fd);
+    known('e', !p->whole_seen || p->answered || p->gone || p->vanishes || told_to_stop
+               || p->read_whole, "peer %d is closed, and its whole request not read", fd - FIRST_FD);
+    check_leaving(p);
+    p->closed = true;
+    tell("    (peer %d is closed)\n", number_of(p));
     return 0;
 }
 
-static int sim_control(int fd, int command, int value)
+static int sim_control(int fd, int command, int value, ...)
 {
-    peer_at(fd)->nonblocking = command == F_SETFL && (value & O_NONBLOCK) != 0;
+    if (command != F_SETFL || fd < FIRST_OTHER)
+        return 0;
+    if (fd < FIRST_FD)
+        other_at(fd)->nonblocking = (value & O_NONBLOCK) != 0;
+    else
+        peer_at(fd)->nonblocking = (value & O_NONBLOCK) != 0;
     return 0;
 }
 
-static int sim_option(int fd, int level, int name, const int *value)
+static int sim_option(int fd, int level, int name, const void *value)
 {
-    peer_at(fd);
-    return level >= 0 && name >= 0 && *value > 0 ? 0 : fail_with(EINVAL);
+    int number;
+    memcpy(&number, value, sizeof number);
+    if (fd < FIRST_FD)
+        other_at(fd);
+    else
+        peer_at(fd);
+    return level >= 0 && name >= 0 && number > 0 ? 0 : fail_with(EINVAL);
 }
 
 static int sim_clock(struct timespec *t)
 {
+    enter_call();
+    paused_us_then = paused_us;
     *t = (struct timespec){ (time_t)(clock_us / 1000000), (long)(clock_us % 1000000) * 1000 };
     return 0;
 }
 
 static int sim_timer(const struct itimerval *in)
 {
-    alarm_us = clock_us + (int64_t)in->it_value.tv_sec * 1000000 + in->it_value.tv_usec;
+    int64_t us = (int64_t)in->it_value.tv_sec * 1000000 + in->it_value.tv_usec;
+    enter_call();
+    late_alarm = late_alarm || paused_us > paused_us_then;
+    alarm_us = us > 0 ? clock_us + us : FOR_EVER;
     return 0;
 }
 
-/* Its "port" is the peer's number. */
-static int sim_peer(int fd, struct sockaddr *address)
+static struct sockaddr_in loopback(int port)
 {
-    in_port_t port = (in_port_t)number_of(peer_at(fd));
-    struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = port };
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((in_port_t)port) };
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return in;
+}
+
+/* Its port tells the peer's number. */
+static int sim_peer(int fd, struct sockaddr *address, socklen_t *len)
+{
+    struct sockaddr_in in = loopback(FIRST_PORT + number_of(peer_at(fd)));
     memcpy(address, &in, sizeof in);
+    *len = sizeof in;
     return 0;
 }
 
-static int sim_name(const struct sockaddr *address, char *host, char *port)
+/* ---- Starting ---------------------------------------------------------------------------- */
+
+static int sim_open(void)
 {
-    struct sockaddr_in in;
-    memcpy(&in, address, sizeof in);
-    strcpy(host, "sim");
-    sprintf(port, "%d", (int)in.sin_port);
+    for (int i = 0; i < OTHERS; i++)
+        if (!others[i].is_open) {
+            others[i] = (struct other){ .is_open = true };
+            return FIRST_OTHER + i;
+        }
+    promise(false, "too many descriptors");
+    return NOBODY;
+}
+
+static int sim_pipe(int fds[2])
+{
+    fds[0] = pipe_in = sim_open();
+    fds[1] = pipe_out = sim_open();
     return 0;
 }
 
-/* ---- The server ----------------------------------------------------------------------- */
-
-/* attend_all counts its turns, and whom it begins with depends on that: counted
- * on to a multiple of all numbers up to those watched, it begins anew. */
-static void set_back_turns(int turns)
+static int sim_bind(int fd, const struct sockaddr *address, socklen_t len)
 {
-    enum { MULTIPLE = 2520 };   /* of 1 to 10: the pipe, the listener, AT_A_TIME */
-    watched_count = 0;
-    for (; turns % MULTIPLE != 0; turns++)
-        attend_all();
+    struct other *o = other_at(fd);
+    promise(len <= sizeof o->address, "an address of %u bytes", (unsigned)len);
+    memcpy(&o->address, address, len);
+    o->len = len;
+    return 0;
 }
 
-static void set_back(void)
+static int sim_listen(int fd)
 {
-    memset(clients, 0, sizeof clients);
-    memset(&recent, 0, sizeof recent);
-    memset(&written, 0, sizeof written);
-    memset(&unserved, 0, sizeof unserved);
-    memset(&leaving, 0, sizeof leaving);
-    clear_tables();
-    in_use = staying = hot_used = queue_count = queue_head = 0;
-    now = clock_us;
-    stop_began = last_out = last_id = accept_again = 0;
-    last_seen = last_full_look = full_look_cost = soonest = 0;
-    was_quiet = false;
-    alarm_at = NEVER;
-    stop_signals = 0;
-    signal_pipe[0] = SIGNALS_IN;
-    signal_pipe[1] = SIGNALS_OUT;
-    listeners[0] = LISTENER;
-    listener_count = 1;
+    other_at(fd)->listens = true;
+    other_at(fd)->turn = listening++;
+    return 0;
+}
+
+static int sim_own(int fd, struct sockaddr *address, socklen_t *len)
+{
+    memcpy(address, &other_at(fd)->address, other_at(fd)->len);
+    *len = other_at(fd)->len;
+    return 0;
+}
+
+/* One address for each name. */
+static int sim_find(const char *host, struct addrinfo **list)
+{
+    static struct sockaddr_in in;
+    static struct addrinfo info;
+    in = loopback(8080);
+    info = (struct addrinfo){ .ai_family = AF_INET, .ai_socktype = SOCK_STREAM,
+                              .ai_addr = (struct sockaddr *)&in, .ai_addrlen = sizeof in };
+    *list = &info;
+    return host != NULL ? 0 : EAI_NONAME;
+}
+
+static int sim_handler(int number, const struct sigaction *new, struct sigaction *old)
+{
+    if (old != NULL)
+        *old = (struct sigaction){ .sa_handler = handlers[number] };
+    if (new != NULL)
+        handlers[number] = new->sa_handler;
+    return 0;
+}
+
+static int sim_limit(struct rlimit *limit)
+{
+    *limit = (struct rlimit){ 4096, 4096 };
+    return 0;
 }
 
 /* ---- The end --------------------------------------------------------------------------- */
@@ -930,19 +1512,20 @@ static bool by_leaving;
  * that it could have passed on may lie about. */
 static void check_settled(void)
 {
+    char letter = late_alarm ? 'g' : '!';
     for (int i = 0; i < peer_count; i++) {
         struct peer *p = &peers[i];
         if (p->closed || p->ended || p->gone || p->vanishes)
             continue;
-        promise(p->answered || !p->asks, "peer %d waits for an answer to its request", i);
+        known(letter, p->answered || !p->asks, "peer %d waits for an answer to its request", i);
         if (p->user == 0 || p->left)
             continue;
-        promise(p->taken == p->total, "user %d is not read", p->user);
-        for (; p->settled < p->sent_count; p->settled++)
-            promise(p->sent[p->settled].kind != SAYS, "user %d is held up", p->user);
-        for (; p->replied < p->sent_count; p->replied++)
-            promise(p->sent[p->replied].kind == SAYS, "user %d got no reply", p->user);
-        promise(p->got == p->due_count, "user %d did not get all", p->user);
+        known(letter, p->taken == p->total, "user %d is not read", p->user);
+        for (int k = p->settled; k < p->sent_count; k++)
+            known(letter, p->sent[k].kind != SAYS, "user %d is held up", p->user);
+        for (int k = p->replied; k < p->sent_count; k++)
+            known(letter, p->sent[k].kind == SAYS, "user %d got no reply", p->user);
+        known(letter, p->got == p->due_count, "user %d did not get all", p->user);
     }
 }
 
@@ -951,7 +1534,7 @@ static bool go_on_to_end(void)
 {
     if (ending == 0) {
         for (int i = 0; i < peer_count; i++)
-            peers[i].reads = true;
+            peers[i].reads = AT_ONCE;
     } else if (ending == 1 && !told_to_stop) {
         check_settled();
         for (int i = 0; by_leaving && i < peer_count; i++)
@@ -964,39 +1547,53 @@ static bool go_on_to_end(void)
 
 static void check_end(void)
 {
-    for (int i = 0; i < in_use; i++)
-        log_gone(&clients[seats[i]], "the server stopped", 0);
-    for (int i = 0; i < accepted_count; i++) {
-        promise(in_use > 0 || peers[i].closed, "descriptor %d stays open", FIRST_FD + i);
+    bool in_time = clock_us - told_at < 1000 * MSEC;
+    for (int i = 0; i < peer_count; i++) {
+        promise(!in_time || peers[i].fd == NOBODY || peers[i].closed,
+                "descriptor %d stays open", FIRST_FD + i);
         check_books(&peers[i]);
     }
 }
 
+static void begin_run(void)
+{
+    story_len = 0;
+    peer_count = user_count = signal_count = ending = looks = listening = 0;
+    memset(others, 0, sizeof others);
+    standstill = (struct pause){ 0 };
+    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++)
+        handlers[i] = SIG_DFL;
+    clock_us = 1000 * 1000 * MSEC;
+    alarm_us = FOR_EVER;
+    paused_us = paused_us_then = long_paused_us = passes_until = 0;
+    look_us = clock_us;
+    told_to_stop = router_waits = late_alarm = false;
+    pipe_in = pipe_out = NOBODY;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum { TURNS_MAX = 20000 };
-    int turns = 0;
+    char *args[] = { "chat", "-a", "directory", "-k", "0", NULL };
+    unsigned options;
 
     before_abort = show_story;
     bytes = data;
     bytes_left = size;
-    story_len = 0;
-    peer_count = accepted_count = user_count = signal_count = ending = 0;
-    clock_us = 1000 * 1000 * MS;
-    alarm_us = NEVER;
-    told_to_stop = false;
-    set_back();
-    unsigned options = next_byte();
-    approach = &approaches[options % 2];
-    keep = options / 2 % 2 == 0 ? 0 : DEFAULT_KEEP_S * 1000 * MS;
+    begin_run();
+    options = next_byte();
+    with_router = options % 2 == 1;
+    if (with_router)
+        args[2] = "router";
+    keep_us = options / 2 % 2 == 0 ? 0 : 30 * 1000 * MSEC;
+    if (keep_us > 0)
+        args[4] = "30";
     by_leaving = options / 4 % 2 == 0;
     for (int i = 0; i < 3; i++)
         connect_peer();
-    for (; !is_over(); turns++) {
-        promise(turns < TURNS_MAX, "there is no end to it");
-        turn();
-    }
+    optind = 1;
+    chat_main(5, args);
     check_end();
-    set_back_turns(turns);
+    if (getenv("STORY") != NULL)
+        show_story();
     return 0;
 }
