@@ -91,11 +91,12 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* An inbox holds the largest message and what may lie behind it, or a request;
- * an outbox the largest message as it goes out, and the reserves. */
-#define INBOX_SIZE ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
-#define OUTBOX_SIZE ((MESSAGE > PAGE_SIZE ? MESSAGE : PAGE_SIZE) + WS_HEADER_MAX \
-                     + JSON_AROUND + RESERVE)
+/* An inbox holds the largest message or request, and a frame header behind it.
+ * An outbox that holds FULL bytes is full.  It is larger than that, so one more
+ * message of any size fits behind less than FULL bytes, and the reserve behind that. */
+#define FULL ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
+#define INBOX_SIZE FULL
+#define OUTBOX_SIZE (2 * FULL + WS_HEADER_MAX + JSON_AROUND + RESERVE)
 
 /* An array of a negative size: how C99 makes the compiler check a rule. */
 typedef char buffers_of_more_than_1_GiB_choose_smaller_CLIENTS_or_MESSAGE
@@ -388,7 +389,6 @@ static struct place {
 static struct waiter {
     int at;                     /* the place, or NONE: not parked */
     int next;                   /* in line behind it, or NONE */
-    size_t needs;               /* bytes, in an outbox */
     bool served;                /* it was first in line: this once it does not queue */
 } waiters[SLOTS + 1];
 
@@ -410,10 +410,9 @@ static void log_gone(const struct client *c, const char *why, size_t from)
         log_left(c, why);
 }
 
-static void park(int who, int at, size_t needs)
+static void park(int who, int at)
 {
-    assert(at >= SLOTS || needs <= OUTBOX_SIZE);        /* or it would wait for ever */
-    waiters[who] = (struct waiter){ at, NONE, needs, false };
+    waiters[who] = (struct waiter){ at, NONE, false };
     if (places[at].first == NONE) {
         places[at].first = who;
         if (at < SLOTS)
@@ -468,9 +467,10 @@ static void enter(struct client *c, enum state next)
 
 static void router_run(void);
 
-/* Where the queue is full the router is run first: ten is no limit while it can
+/* An outbox is open or full, whatever the size of the message: small messages
+ * cannot starve a large one.  Where the queue is full the router is run first: ten is no limit while it can
  * move on. */
-static bool has_room(int at, size_t needs)
+static bool has_room(int at)
 {
     if (at == DOOR)
         return !is_parked(ROUTER);
@@ -478,17 +478,16 @@ static bool has_room(int at, size_t needs)
         router_run();
     if (at == ROUTER)
         return queue_count < QUEUE;
-    return !is_known(&clients[at]) || room_of(&clients[at]) >= needs;
+    return !is_known(&clients[at]) || clients[at].out_used < FULL;
 }
 
 /* May `who` put something there now?  If not it is parked: whoever comes while
- * others wait queues behind them, so that every sender gets the same share and
- * a big message is not starved by small ones. */
-static bool gets_room(int who, int at, size_t needs, bool served)
+ * others wait queues behind them, so that every sender gets the same share. */
+static bool gets_room(int who, int at, bool served)
 {
-    if ((served || places[at].first == NONE) && has_room(at, needs))
+    if ((served || places[at].first == NONE) && has_room(at))
         return true;
-    park(who, at, needs);
+    park(who, at);
     return false;
 }
 
@@ -497,7 +496,7 @@ static void resume(int who);
 static void serve(int at)
 {
     int who;
-    while ((who = places[at].first) != NONE && has_room(at, waiters[who].needs)) {
+    while ((who = places[at].first) != NONE && has_room(at)) {
         leave_line(who);
         /* At its own outbox it waited for room to be answered in.  For the message
          * that it sends next, it has not queued yet. */
@@ -573,7 +572,7 @@ static bool undeliverable(const struct message *m, int who, bool served)
 {
     struct client *from = find_user(m->from);
     if (from != NULL && from->notices) {
-        if (who == ROUTER && !gets_room(who, slot_of(from), REPLY_MAX + RESERVE, served))
+        if (who == ROUTER && !gets_room(who, slot_of(from), served))
             return false;
         put_notice(from, "user %" PRId64 " is not connected", m->to);
     }
@@ -615,7 +614,7 @@ static bool deliver(const struct message *m, int who)
     waiters[who].served = false;
     if (to == NULL)
         return undeliverable(m, who, served);
-    if (!gets_room(who, slot_of(to), size_of(m) + RESERVE, served)) {
+    if (!gets_room(who, slot_of(to), served)) {
         log_wait(m, who);
         return false;
     }
@@ -645,7 +644,7 @@ static bool router_send(const struct message *m, int sender)
     bool served = waiters[sender].served;
     int tail;
     waiters[sender].served = false;
-    if (!gets_room(sender, ROUTER, 0, served)) {
+    if (!gets_room(sender, ROUTER, served)) {
         log_line("user %" PRId64 " waits for the router", m->from);
         return false;
     }
@@ -778,7 +777,7 @@ static bool may_be_answered(struct client *c)
 {
     if (c->broken || room_of(c) >= RESERVE)
         return true;
-    park(slot_of(c), slot_of(c), RESERVE);
+    park(slot_of(c), slot_of(c));
     return false;
 }
 
@@ -967,7 +966,7 @@ static void take_request(struct client *c, const uint8_t *buf, size_t len)
         if (approach->is_free())
             admit(c, buf, &r);
         else
-            park(slot_of(c), DOOR, 0);
+            park(slot_of(c), DOOR);
     }
 }
 
@@ -1807,7 +1806,7 @@ static void clear_tables(void)
     for (int i = 0; i < PLACES; i++)
         places[i] = (struct place){ NONE, NONE };
     for (int i = 0; i <= ROUTER; i++)
-        waiters[i] = (struct waiter){ NONE, NONE, 0, false };
+        waiters[i] = (struct waiter){ NONE, NONE, false };
 }
 
 int main(int argc, char **argv)

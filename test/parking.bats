@@ -433,8 +433,7 @@ R sip 200000
 log user 2 left: did not read for 1 s
 D quiet
 E join
-E say R 20
-E quiet
+E silent 1500
 no log user 1 left
 R expect said C 60000 4
 D say E 20
