@@ -67,7 +67,7 @@
 enum {
     SPARE = 16,                 /* slots beyond CLIENTS, to answer 503 from */
     SLOTS = CLIENTS + SPARE,
-    QUEUE = 10,                 /* messages: the article's channel has room for ten */
+    QUEUE_SIZE = 10,            /* messages: the article's channel has room for ten */
     DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
     STOP_MS = 2000,             /* from the signal to the end, at most */
     STOP_QUIET_MS = 1000,       /* the same, from the last byte that went out */
@@ -91,11 +91,12 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* An inbox holds the largest message or request, and a frame header behind it.
- * An outbox that holds FULL bytes is full.  It is larger than that, so one more
- * message of any size fits behind less than FULL bytes, and the reserve behind that. */
+/* An outbox that holds FULL bytes is full.  FULL is the largest message or request,
+ * and the header of another frame behind it.  Two rules follow for the buffers:
+ *   - one more message of any size, and the reserve, fit behind less than FULL bytes;
+ *   - one read, of FULL bytes at most, fits behind an unfinished message. */
 #define FULL ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
-#define INBOX_SIZE FULL
+#define INBOX_SIZE (2 * FULL)
 #define OUTBOX_SIZE (2 * FULL + WS_HEADER_MAX + JSON_AROUND + RESERVE)
 
 /* An array of a negative size: how C99 makes the compiler check a rule. */
@@ -140,6 +141,12 @@ static const unsigned may_follow[] = {          /* the picture, as data */
 
 enum { NONE = -1 };
 
+struct message {
+    int64_t from, to;           /* user ids */
+    const uint8_t *token;       /* the JSON string, quotes and all */
+    size_t len;
+};
+
 /* What every look at everyone reads; the buffers are apart. */
 struct client {
     int fd;                     /* NONE when closed */
@@ -148,7 +155,11 @@ struct client {
     bool notices;               /* it asked for the subprotocol of that name */
     bool pinged;                /* and nothing came or went since */
     int64_t id;                 /* 0: not a user */
-    size_t in_used;             /* bytes in the inbox */
+    uint8_t *in;                /* inbox: bytes read; NULL while there are none */
+    size_t in_used;
+    struct message held;        /* parked: the message that waits; its token lies in
+                                 * the inbox; a null token: no message waits */
+    size_t key_at;              /* JOINING: the handshake's key lies there in the inbox */
     uint8_t *out;               /* its outbox, or a hot one for this turn */
     size_t out_at, out_used;    /* to be written: out[out_at .. out_at+out_used) */
     int64_t since;              /* when it was accepted, or began to leave */
@@ -161,7 +172,6 @@ struct client {
 };
 
 static struct client clients[SLOTS];
-static uint8_t inbox[SLOTS][INBOX_SIZE];
 static uint8_t outbox[SLOTS][OUTBOX_SIZE];
 
 /* All slots: seats[0 .. in_use) are taken, the others free. */
@@ -198,8 +208,10 @@ static bool is_known(const struct client *c)
     return c->state == OPEN && !c->broken;
 }
 
-/* A set of slots, and of the other places to wait at (part 4). */
-enum { ROUTER = SLOTS, DOOR, PLACES };
+/* Where a message can wait for room, or a client for the router: see part 4.  The
+ * slots are places, too: each stands for its user's outbox. */
+enum { QUEUE = SLOTS, DOOR, NOWHERE, PLACES };
+enum { ROUTER = SLOTS };        /* it can be parked, as a client can */
 
 struct list {
     int count;
@@ -209,7 +221,6 @@ struct list {
 
 static struct list recent;      /* talked lately: part 9 */
 static struct list written;     /* something was put into the outbox this turn */
-static struct list unserved;    /* places where somebody who waits may go on */
 static struct list leaving;     /* DEAD: reap() frees them */
 
 static void add(struct list *l, int i)
@@ -315,6 +326,30 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
+/* An inbox is lent while something is in it, so an idle client needs none.  The one
+ * given back last is lent first: the processor's cache still holds it. */
+static uint8_t inboxes[SLOTS][INBOX_SIZE];
+static uint8_t *lendable[SLOTS];        /* lendable[lent .. SLOTS) can be lent */
+static int lent;
+
+static uint8_t *lend(void)
+{
+    return lendable[lent++];
+}
+
+static void give_back(uint8_t **buffer)
+{
+    if (*buffer != NULL)
+        lendable[--lent] = *buffer;
+    *buffer = NULL;
+}
+
+static void empty_inbox(struct client *c)
+{
+    c->in_used = 0;
+    give_back(&c->in);
+}
+
 /* ---- 4. Outboxes and waiting ------------------------------------------------------------
  *
  * While the outbox is empty, what is put into it is built in one of a few hot
@@ -379,24 +414,63 @@ static void put_notice(struct client *c, const char *format, ...)
     c->out_used += json_write(out, 0, (const uint8_t *)token, len);
 }
 
-/* Who waits, and where.  A client waits for room in a user's outbox or in the
- * router's queue.  The router itself waits for a user's outbox, and those who
- * want to join wait at the door while it does. */
-static struct place {
-    int first, last;            /* in the order of arrival; NONE: nobody */
-} places[PLACES];
-
-static struct waiter {
-    int at;                     /* the place, or NONE: not parked */
-    int next;                   /* in line behind it, or NONE */
-    bool served;                /* it was first in line: this once it does not queue */
-} waiters[SLOTS + 1];
+static int parked[SLOTS + 1];   /* who waits: clients, and the router, first come first */
+static int parked_count;
+static int waits_at[SLOTS + 1]; /* the place where each of them waits, or NONE */
 
 static int queue_count;         /* messages in the router's queue */
 
 static bool is_parked(int who)
 {
-    return waiters[who].at != NONE;
+    return waits_at[who] != NONE;
+}
+
+static bool has_waiters(int place)
+{
+    for (int i = 0; i < parked_count; i++)
+        if (waits_at[parked[i]] == place)
+            return true;
+    return false;
+}
+
+static bool is_open(int place)
+{
+    switch (place) {
+    case NOWHERE:
+        return true;
+    case DOOR:
+        return !is_parked(ROUTER);
+    case QUEUE:
+        return queue_count < QUEUE_SIZE;
+    default:
+        return !is_known(&clients[place]) || clients[place].out_used < FULL;
+    }
+}
+
+/* A newcomer does not pass those who wait. */
+static bool may_enter(int place)
+{
+    return is_open(place) && !has_waiters(place);
+}
+
+static void park(int who, int place)
+{
+    if (place < SLOTS && !has_waiters(place))
+        clients[place].took = now;      /* its time to take a byte begins */
+    waits_at[who] = place;
+    parked[parked_count++] = who;
+}
+
+static void unpark(int who)
+{
+    int i = 0;
+    if (!is_parked(who))
+        return;
+    while (parked[i] != who)
+        i++;
+    parked_count--;
+    memmove(parked + i, parked + i + 1, (size_t)(parked_count - i) * sizeof *parked);
+    waits_at[who] = NONE;
 }
 
 /* c can't be reached any more: what was to be sent to it is lost, and `from`
@@ -408,36 +482,6 @@ static void log_gone(const struct client *c, const char *why, size_t from)
                  is_known(c) ? " left" : "", why, c->out_used, from);
     else
         log_left(c, why);
-}
-
-static void park(int who, int at)
-{
-    waiters[who] = (struct waiter){ at, NONE, false };
-    if (places[at].first == NONE) {
-        places[at].first = who;
-        if (at < SLOTS)
-            clients[at].took = now;     /* its time to take a byte begins */
-    } else {
-        waiters[places[at].last].next = who;
-    }
-    places[at].last = who;
-}
-
-static void leave_line(int who)
-{
-    int at = waiters[who].at;
-    int before = NONE;
-    if (at == NONE)
-        return;
-    for (int w = places[at].first; w != who; w = waiters[w].next)
-        before = w;
-    if (before == NONE)
-        places[at].first = waiters[who].next;
-    else
-        waiters[before].next = waiters[who].next;
-    if (places[at].last == who)
-        places[at].last = before;
-    waiters[who].at = NONE;
 }
 
 /* All but these may have to make room when all places are taken: of those that
@@ -457,58 +501,11 @@ static void enter(struct client *c, enum state next)
     c->since = c->took = now;
     add(&recent, slot);
     if (next == DEAD) {
-        leave_line(slot);
+        unpark(slot);
+        empty_inbox(c);
         c->out_used = 0;
         add(&leaving, slot);
     }
-    if (places[slot].first != NONE)
-        add(&unserved, slot);   /* who waits for it waits in vain */
-}
-
-static void router_run(void);
-
-/* An outbox is open or full, whatever the size of the message: small messages
- * cannot starve a large one.  Where the queue is full the router is run first: ten is no limit while it can
- * move on. */
-static bool has_room(int at)
-{
-    if (at == DOOR)
-        return !is_parked(ROUTER);
-    if (at == ROUTER && queue_count == QUEUE)
-        router_run();
-    if (at == ROUTER)
-        return queue_count < QUEUE;
-    return !is_known(&clients[at]) || clients[at].out_used < FULL;
-}
-
-/* May `who` put something there now?  If not it is parked: whoever comes while
- * others wait queues behind them, so that every sender gets the same share. */
-static bool gets_room(int who, int at, bool served)
-{
-    if ((served || places[at].first == NONE) && has_room(at))
-        return true;
-    park(who, at);
-    return false;
-}
-
-static void resume(int who);
-
-static void serve(int at)
-{
-    int who;
-    while ((who = places[at].first) != NONE && has_room(at)) {
-        leave_line(who);
-        /* At its own outbox it waited for room to be answered in.  For the message
-         * that it sends next, it has not queued yet. */
-        waiters[who].served = at != who;
-        resume(who);
-    }
-}
-
-static void serve_all(void)
-{
-    while (unserved.count > 0)
-        serve(take(&unserved));
 }
 
 /* ---- 5. The two approaches ---------------------------------------------------------------
@@ -517,12 +514,6 @@ static void serve_all(void)
  * goroutine is POLLIN and digest(), its sending goroutine and channel are the
  * outbox and POLLOUT, the router's goroutine is router_run(), and to block on
  * a full channel is to be parked. */
-
-struct message {
-    int64_t from, to;           /* user ids */
-    const uint8_t *token;       /* the JSON string, quotes and all */
-    size_t len;
-};
 
 enum { BUCKETS = 4096 };        /* a power of two */
 
@@ -564,30 +555,26 @@ static void log_message(const struct message *m, const char *what)
                  quote(m->token, m->len).text);
 }
 
-/* The article logs it; a sender that speaks `notices` is told as well.  The
- * reply reserve is for what a client is told about its own frames, so that the
- * router, which is late, has to find room like anyone else.  Returns false if
- * it is parked until there is. */
-static bool undeliverable(const struct message *m, int who, bool served)
+/* Where the message needs room: at its recipient; if that is not connected, at
+ * the sender, if the sender is told so. */
+static int place_of(const struct message *m)
+{
+    const struct client *to = find_user(m->to), *from;
+    if (to != NULL)
+        return slot_of(to);
+    from = find_user(m->from);
+    return from != NULL && from->notices ? slot_of(from) : NOWHERE;
+}
+
+/* The article logs it; a sender that speaks `notices` is told as well. */
+static void undeliverable(const struct message *m)
 {
     struct client *from = find_user(m->from);
-    if (from != NULL && from->notices) {
-        if (who == ROUTER && !gets_room(who, slot_of(from), served))
-            return false;
+    if (from != NULL && from->notices)
         put_notice(from, "user %" PRId64 " is not connected", m->to);
-    }
     if (!quiet)
         log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
                  " is not connected", m->from, m->to, m->to);
-    return true;
-}
-
-static void log_wait(const struct message *m, int who)
-{
-    if (who == ROUTER)
-        log_line("the router waits for room at user %" PRId64, m->to);
-    else
-        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, m->to);
 }
 
 /* Bytes that the message takes in an outbox, at most. */
@@ -604,89 +591,74 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* Hands the message to its recipient.  Returns false if there is no room in its
- * outbox: then `who` is parked until there is. */
-static bool deliver(const struct message *m, int who)
+/* The place of the message is open. */
+static void deliver(const struct message *m)
 {
     struct client *to = find_user(m->to);
-    bool served = waiters[who].served;
-
-    waiters[who].served = false;
-    if (to == NULL)
-        return undeliverable(m, who, served);
-    if (!gets_room(who, slot_of(to), served)) {
-        log_wait(m, who);
-        return false;
+    if (to == NULL) {
+        undeliverable(m);
+        return;
     }
     put_message(to, m);
     log_message(m, "");
-    return true;
 }
 
 /* ---- Approach A: the router --------------------------------------------------------------
  * All messages pass through one queue, and router_run() alone takes them out.
  * It waits for the recipient of the first one, and all behind it wait, too. */
 
-static struct message queue[QUEUE];
-static uint8_t queued[QUEUE][MESSAGE];  /* copies: the sender's buffer goes on */
+static struct queued {
+    struct message message;
+    uint8_t bytes[MESSAGE];     /* a copy of its token: the sender's inbox moves on */
+} queue[QUEUE_SIZE];
 static int queue_head;
+
+static int router_place(const struct message *m)
+{
+    (void)m;
+    return QUEUE;
+}
+
+static void router_put(const struct message *m)
+{
+    struct queued *q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
+    assert(m->len <= MESSAGE);
+    q->message = *m;
+    q->message.token = memcpy(q->bytes, m->token, m->len);
+}
 
 static void router_run(void)
 {
-    while (queue_count > 0 && !is_parked(ROUTER) && deliver(&queue[queue_head], ROUTER)) {
-        queue_head = (queue_head + 1) % QUEUE;
+    while (queue_count > 0 && !is_parked(ROUTER)) {
+        const struct message *m = &queue[queue_head].message;
+        int place = place_of(m);
+        if (!may_enter(place)) {
+            park(ROUTER, place);
+            log_line("the router waits for room at user %" PRId64, clients[place].id);
+            return;
+        }
+        deliver(m);
+        queue_head = (queue_head + 1) % QUEUE_SIZE;
         queue_count--;
     }
-}
-
-static bool router_send(const struct message *m, int sender)
-{
-    bool served = waiters[sender].served;
-    int tail;
-    waiters[sender].served = false;
-    if (!gets_room(sender, ROUTER, served)) {
-        log_line("user %" PRId64 " waits for the router", m->from);
-        return false;
-    }
-    assert(m->len <= MESSAGE);
-    tail = (queue_head + queue_count++) % QUEUE;
-    queue[tail] = *m;
-    queue[tail].token = memcpy(queued[tail], m->token, m->len);
-    return true;
-}
-
-/* Joining and leaving are the router's work as well, and wait while it waits. */
-static bool router_is_free(void)
-{
-    return !is_parked(ROUTER);
 }
 
 /* ---- Approach B: the user directory --------------------------------------------------------
  * No queue: whoever read the message finds the recipient and delivers it.  With
  * threads, the table would need the article's RWMutex. */
 
-static bool directory_send(const struct message *m, int sender)
-{
-    return deliver(m, sender);
-}
-
 static void directory_run(void)
 {
 }
 
-static bool directory_is_free(void)
-{
-    return true;
-}
-
 static const struct approach {
     const char *name;
-    bool (*send)(const struct message *, int sender);   /* false: it is parked */
-    void (*run)(void);                                  /* once a turn */
-    bool (*is_free)(void);                              /* may users join and leave? */
+    int (*place)(const struct message *);       /* where it needs room */
+    void (*put)(const struct message *);        /* puts it there */
+    void (*run)(void);                          /* what else there is to do, once a turn */
 } approaches[] = {
-    { "directory", directory_send, directory_run, directory_is_free },
-    { "router", router_send, router_run, router_is_free },
+    { "directory", place_of, deliver, directory_run },
+    { "router", router_place, router_put, router_run },
 };
 
 static const struct approach *approach = &approaches[0];
@@ -704,6 +676,24 @@ static void start_close(struct client *c, int code, const char *reason)
     enter(c, CLOSING);
 }
 
+/* Sends the message, or parks its sender: then it stays in the inbox. */
+static void send_or_park(struct client *c, const struct message *m)
+{
+    int place = approach->place(m);
+    if (!is_open(place))
+        approach->run();        /* a full queue is no limit while the router can go on */
+    if (may_enter(place)) {
+        approach->put(m);
+        return;
+    }
+    c->held = *m;
+    park(slot_of(c), place);
+    if (place == QUEUE)
+        log_line("user %" PRId64 " waits for the router", m->from);
+    else
+        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, clients[place].id);
+}
+
 static void chat_message(struct client *c, const uint8_t *buf, const struct ws_event *e)
 {
     struct json_message j;
@@ -712,8 +702,7 @@ static void chat_message(struct client *c, const uint8_t *buf, const struct ws_e
         put_notice(c, "not delivered: byte %zu: not UTF-8", e->bad);
     } else if (json_read(buf + e->at, e->len, &j)) {
         m = (struct message){ c->id, j.recipient_id, buf + e->at + j.at, j.len };
-        if (!approach->send(&m, slot_of(c)))
-            ws_again(&c->ws);
+        send_or_park(c, &m);
         return;
     } else if (j.wanted == NULL) {
         put_notice(c, "not delivered: byte %zu: ends after byte %zu: a message is one line",
@@ -929,15 +918,14 @@ static int64_t last_id;
 
 /* A user is in the table before its 101 goes out: a message that is sent to it
  * the moment it sees the 101 arrives. */
-static void admit(struct client *c, const uint8_t *buf, const struct ws_request *r)
+static void admit(struct client *c)
 {
     char accept[WS_ACCEPT_LEN + 1], headers[256];
     uint8_t *out = outbox_end(c, PAGE_SIZE);
     c->id = ++last_id;
-    c->notices = r->offers;
     table_add(c);
     enter(c, OPEN);
-    ws_accept_key(buf + r->key.at, accept);
+    ws_accept_key(c->in + c->key_at, accept);
     sprintf(headers, "Sec-WebSocket-Accept: %s\r\nChat-User-Id: %" PRId64 "\r\n%s", accept, c->id,
             c->notices ? "Sec-WebSocket-Protocol: notices\r\n" : "");
     c->out_used += ws_write_response(out, PAGE_SIZE, 101, headers, "", false);
@@ -946,13 +934,13 @@ static void admit(struct client *c, const uint8_t *buf, const struct ws_request 
     if (!quiet)
         log_line("user %" PRId64 " joined from %s%s", c->id, peer_of(c).text,
                  c->notices ? ", with notices" : "");
-    ws_start(&c->ws, r->size, MESSAGE);
 }
 
-static void take_request(struct client *c, const uint8_t *buf, size_t len)
+static void take_request(struct client *c)
 {
+    const uint8_t *buf = c->in;
     struct ws_request r;
-    if (!ws_parse_request(buf, len, "notices", &r))
+    if (!ws_parse_request(buf, c->in_used, "notices", &r))
         return;
     if ((r.status == 101 || r.reason == NULL) && !is_let_in(buf, &r)) {
         refuse_origin(c, buf, &r);
@@ -961,58 +949,94 @@ static void take_request(struct client *c, const uint8_t *buf, size_t len)
     } else if (r.status != 101) {
         show_page(c, buf, &r);
     } else {
-        if (c->state == REQUEST)
-            enter(c, JOINING);
-        if (approach->is_free())
-            admit(c, buf, &r);
+        enter(c, JOINING);
+        c->key_at = r.key.at;
+        c->notices = r.offers;
+        ws_start(&c->ws, r.size, MESSAGE);
+        if (may_enter(DOOR))
+            admit(c);
         else
             park(slot_of(c), DOOR);
     }
 }
 
-/* Everything that buf[0..len) holds, up to where c has to wait; what is left
- * then goes to its inbox. */
-static void digest(struct client *c, uint8_t *buf, size_t len)
+/* Everything that its inbox holds, up to where c has to wait. */
+static void digest(struct client *c)
 {
     int slot = slot_of(c);
-    if (c->state == REQUEST || c->state == JOINING)
-        take_request(c, buf, len);
-    while (c->state == OPEN && !is_parked(slot) && may_be_answered(c) && next_frame(c, buf, len))
+    if (c->state == REQUEST)
+        take_request(c);
+    while (c->state == OPEN && !is_parked(slot) && may_be_answered(c) && next_frame(c, c->in, c->in_used))
         ;
-    waiters[slot].served = false;
-    c->in_used = 0;
-    if (c->state == REQUEST || c->state == JOINING || c->state == OPEN)
-        c->in_used = ws_keep(&c->ws, inbox[slot], buf, len);
+    if (is_parked(slot) || c->state == REQUEST)
+        return;                 /* nothing in the inbox moves */
+    c->in_used = c->state == OPEN ? ws_keep(&c->ws, c->in, c->in, c->in_used) : 0;
+    if (c->in_used == 0)
+        empty_inbox(c);
 }
 
 static bool wants_input(const struct client *c);
 static void receive(struct client *c);
 
-/* Goes on where it was parked.  If that was its last whole frame it is read at
- * once: waiting for the next look, it would be out of the line while those who
- * have more in their inbox are served again and again. */
-static void resume(int who)
+/* It reads once more if it can: a client whose inbox is used up would lose its
+ * share to those that have more in theirs. */
+static void go_on(struct client *c)
 {
-    struct client *c = &clients[who];
-    if (who == ROUTER) {
-        router_run();
-        add(&unserved, ROUTER);
-        add(&unserved, DOOR);
-        return;
-    }
+    struct message held = c->held;
+    c->held.token = NULL;
     c->life = now;
-    add(&recent, who);
-    digest(c, inbox[who], c->in_used);
+    add(&recent, slot_of(c));
+    if (c->state == JOINING)
+        admit(c);
+    if (held.token != NULL)
+        approach->put(&held);
+    digest(c);
     if (wants_input(c) && c->state == OPEN)
         receive(c);
+}
+
+/* Everybody whose place is open goes on, first come, first served.  A client that
+ * is parked again stands at the end, and is reached again.  The router is run
+ * after each: or its last messages would lie in the queue. */
+static void continue_parked(void)
+{
+    for (int i = 0; i < parked_count; ) {
+        int who = parked[i];
+        if (!is_open(waits_at[who])) {
+            i++;
+            continue;
+        }
+        unpark(who);
+        if (who == ROUTER)
+            i = 0;              /* it makes room in its queue, also for the first */
+        else
+            go_on(&clients[who]);
+        approach->run();
+    }
+}
+
+static bool is_anyone_ready(void)
+{
+    for (int i = 0; i < parked_count; i++)
+        if (is_open(waits_at[parked[i]]))
+            return true;
+    return false;
 }
 
 /* ---- 7. Leaving --------------------------------------------------------------------------------
  * Clients are marked where the trouble is seen, and removed in one place. */
 
+/* Bytes in the inbox of a parked client: the message that waits or is not whole
+ * yet, and what came behind it. */
+static size_t waiting_bytes(const struct client *c)
+{
+    size_t message = c->held.token != NULL || !c->ws.whole ? c->ws.end - c->ws.start : 0;
+    return is_parked(slot_of(c)) && c->state == OPEN ? message + c->in_used - c->ws.at : 0;
+}
+
 static void drop(struct client *c, const char *why)
 {
-    log_gone(c, why, is_parked(slot_of(c)) ? c->in_used : 0);
+    log_gone(c, why, waiting_bytes(c));
     enter(c, DEAD);
 }
 
@@ -1025,8 +1049,6 @@ static void output_failed(struct client *c, const char *why)
     log_gone(c, why, 0);        /* what it sent still counts */
     c->broken = true;
     c->out_used = 0;
-    if (places[slot_of(c)].first != NONE)
-        add(&unserved, slot_of(c));
 }
 
 static void input_ended(struct client *c)
@@ -1037,7 +1059,7 @@ static void input_ended(struct client *c)
 
     log_left(c, "end of input");
     if (c->state == REQUEST && c->in_used > 0)
-        refuse(c, inbox[slot_of(c)], &cut);
+        refuse(c, c->in, &cut);
     else if (c->out_used > 0)
         enter(c, DRAINING);
     else
@@ -1063,7 +1085,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 static int64_t stall_deadline(const struct client *c)
 {
-    return places[slot_of(c)].first != NONE && !c->broken ? c->took + STALL_MS * MS : NEVER;
+    return has_waiters(slot_of(c)) && !c->broken ? c->took + STALL_MS * MS : NEVER;
 }
 
 static int64_t silence_deadline(const struct client *c)
@@ -1111,7 +1133,7 @@ static void expire(struct client *c)
     char why[64];
 
     if (c->state == REQUEST && c->in_used > 0) {
-        refuse(c, inbox[slot_of(c)], &late);
+        refuse(c, c->in, &late);
     } else if (c->state == OPEN && now < stall_deadline(c) && !c->pinged) {
         ping(c);
     } else {
@@ -1152,7 +1174,7 @@ static void reap(void)
         if (c->fd != NONE)
             close(c->fd);
         c->fd = NONE;
-        if (places[slot].first != NONE || (c->id != 0 && !approach->is_free())) {
+        if (has_waiters(slot) || (c->id != 0 && is_parked(ROUTER))) {
             leaving.item[kept++] = slot;
             continue;
         }
@@ -1204,29 +1226,30 @@ static bool wants_input(const struct client *c)
         || (c->state == OPEN && !is_parked(slot_of(c)));
 }
 
-/* Also while the outbox is empty and somebody waits: it has room, go on. */
 static bool wants_output(const struct client *c)
 {
-    return c->out_used > 0 || (is_known(c) && places[slot_of(c)].first != NONE);
+    return c->out_used > 0;
 }
-
-/* While nothing lies in its inbox, a client is read into one buffer that all
- * share: only what is left then needs memory of its own. */
-static uint8_t shared_inbox[INBOX_SIZE];
 
 static void receive(struct client *c)
 {
-    uint8_t *buf = c->in_used > 0 ? inbox[slot_of(c)] : shared_inbox;
-    ssize_t n = read(c->fd, buf + c->in_used, INBOX_SIZE - c->in_used);
+    size_t room = INBOX_SIZE - c->in_used;
+    ssize_t n;
+    if (c->in == NULL)
+        c->in = lend();
+    n = read(c->fd, c->in + c->in_used, room < FULL ? room : FULL);
     if (n > 0) {
+        c->in_used += (size_t)n;
         c->life = now;
         c->pinged = false;
-        digest(c, buf, c->in_used + (size_t)n);
+        digest(c);
     } else if (n == 0) {
         input_ended(c);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
         drop(c, strerror(errno));
     }
+    if (c->in_used == 0)
+        empty_inbox(c);
 }
 
 static int listeners[LISTENERS], listener_count;
@@ -1418,7 +1441,7 @@ static bool look(void)
 {
     bool may_sleep = was_quiet || forget_silent() == in_use;
     bool full = may_sleep || is_look_at_everyone_due();
-    bool waits = unserved.count == 0 && (may_sleep || !full);
+    bool waits = !is_anyone_ready() && (may_sleep || !full);
     int64_t start = waits ? now : read_clock();
     int seen;
 
@@ -1455,13 +1478,9 @@ static void attend(const struct pollfd *p, int slot)
     if (p->revents == 0)
         return;
     add(&recent, slot);
-    if (got & POLLOUT) {
+    if ((got & POLLOUT) && wants_output(c)) {
+        flush(c);               /* whoever waits for it goes on in this turn */
         add(&written, slot);
-        if (places[slot].first != NONE) {       /* they go on in this turn */
-            if (c->out_used > 0)
-                flush(c);
-            add(&unserved, slot);
-        }
     }
     if ((got & POLLIN) && wants_input(c))
         receive(c);
@@ -1500,10 +1519,10 @@ static void on_signal(int number)
 /* What is still queued has found no room in this turn either, and is lost. */
 static void empty_queue(void)
 {
-    leave_line(ROUTER);
+    unpark(ROUTER);
     for (; queue_count > 0; queue_count--) {
-        log_message(&queue[queue_head], "lost, the server is stopping: ");
-        queue_head = (queue_head + 1) % QUEUE;
+        log_message(&queue[queue_head].message, "lost, the server is stopping: ");
+        queue_head = (queue_head + 1) % QUEUE_SIZE;
     }
 }
 
@@ -1515,8 +1534,8 @@ static void say_goodbye(struct client *c)
         return;
     log_left(c, "the server is stopping");
     if (is_parked(slot_of(c)))
-        log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, c->in_used);
-    leave_line(slot_of(c));
+        log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, waiting_bytes(c));
+    unpark(slot_of(c));
     start_close(c, WS_GOING_AWAY, "the server is stopping");
 }
 
@@ -1549,8 +1568,8 @@ static void turn(void)
         if (watched[1 + i].revents != 0)
             accept_from(listeners[i]);
     attend_all();
-    serve_all();
     approach->run();
+    continue_parked();
     if (watched[0].revents != 0)
         obey_signal();
     flush_all();
@@ -1799,14 +1818,16 @@ static void read_options(int argc, char **argv, const char **address, const char
 
 static void clear_tables(void)
 {
-    for (int i = 0; i < SLOTS; i++)
+    for (int i = 0; i < SLOTS; i++) {
         seats[i] = i;
+        lendable[i] = inboxes[i];
+    }
+    lent = 0;
     for (int i = 0; i < BUCKETS; i++)
         buckets[i] = NONE;
-    for (int i = 0; i < PLACES; i++)
-        places[i] = (struct place){ NONE, NONE };
+    parked_count = 0;
     for (int i = 0; i <= ROUTER; i++)
-        waiters[i] = (struct waiter){ NONE, NONE, false };
+        waits_at[i] = NONE;
 }
 
 int main(int argc, char **argv)

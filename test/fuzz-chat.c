@@ -905,7 +905,6 @@ static void set_back(void)
     memset(clients, 0, sizeof clients);
     memset(&recent, 0, sizeof recent);
     memset(&written, 0, sizeof written);
-    memset(&unserved, 0, sizeof unserved);
     memset(&leaving, 0, sizeof leaving);
     clear_tables();
     in_use = staying = hot_used = queue_count = queue_head = 0;
