@@ -92,16 +92,17 @@ enum {
 };
 
 /* An outbox that holds FULL bytes is full.  FULL is the largest message or request,
- * and the header of another frame behind it.  Two rules follow for the buffers:
- *   - one more message of any size, and the reserve, fit behind less than FULL bytes;
- *   - one read, of FULL bytes at most, fits behind an unfinished message. */
+ * and the header of another frame behind it.  A buffer is larger:
+ *   - as an outbox, it has room for one more message of any size behind less than
+ *     FULL bytes, and for the reserve behind that;
+ *   - as an inbox, it has room for one read of FULL bytes behind an unfinished
+ *     message. */
 #define FULL ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
-#define INBOX_SIZE (2 * FULL)
-#define OUTBOX_SIZE (2 * FULL + WS_HEADER_MAX + JSON_AROUND + RESERVE)
+#define BUFFER_SIZE (2 * FULL + WS_HEADER_MAX + JSON_AROUND + RESERVE)
 
 /* An array of a negative size: how C99 makes the compiler check a rule. */
 typedef char buffers_of_more_than_1_GiB_choose_smaller_CLIENTS_or_MESSAGE
-    [(uint64_t)SLOTS * (INBOX_SIZE + OUTBOX_SIZE) <= UINT64_C(1) << 30 ? 1 : -1];
+    [(uint64_t)SLOTS * 2 * BUFFER_SIZE <= UINT64_C(1) << 30 ? 1 : -1];
 typedef char a_pong_fits_the_reserve[(int)REPLY_MAX >= (int)WS_CONTROL_FRAME ? 1 : -1];
 typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 1 : -1];
 
@@ -160,7 +161,7 @@ struct client {
     struct message held;        /* parked: the message that waits; its token lies in
                                  * the inbox; a null token: no message waits */
     size_t key_at;              /* JOINING: the handshake's key lies there in the inbox */
-    uint8_t *out;               /* its outbox, or a hot one for this turn */
+    uint8_t *out;               /* outbox: bytes to write; NULL while there are none */
     size_t out_at, out_used;    /* to be written: out[out_at .. out_at+out_used) */
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t life;               /* when a byte last came or went */
@@ -172,7 +173,6 @@ struct client {
 };
 
 static struct client clients[SLOTS];
-static uint8_t outbox[SLOTS][OUTBOX_SIZE];
 
 /* All slots: seats[0 .. in_use) are taken, the others free. */
 static int seats[SLOTS];
@@ -326,10 +326,11 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* An inbox is lent while something is in it, so an idle client needs none.  The one
- * given back last is lent first: the processor's cache still holds it. */
-static uint8_t inboxes[SLOTS][INBOX_SIZE];
-static uint8_t *lendable[SLOTS];        /* lendable[lent .. SLOTS) can be lent */
+/* A buffer is lent to an inbox or an outbox while something is in it, so an idle
+ * client needs none.  The one given back last is lent first: the processor's cache
+ * still holds it. */
+static uint8_t buffers[2 * SLOTS][BUFFER_SIZE];
+static uint8_t *lendable[2 * SLOTS];    /* lendable[lent ..] can be lent */
 static int lent;
 
 static uint8_t *lend(void)
@@ -350,20 +351,18 @@ static void empty_inbox(struct client *c)
     give_back(&c->in);
 }
 
+static void empty_outbox(struct client *c)
+{
+    c->out_used = 0;
+    give_back(&c->out);
+}
+
 /* ---- 4. Outboxes and waiting ------------------------------------------------------------
- *
- * While the outbox is empty, what is put into it is built in one of a few hot
- * buffers, and moved only if the kernel does not take it all: who is up to date
- * costs no memory, and the hot buffers stay in the processor's cache. */
-
-enum { HOT = 32 };
-
-static uint8_t hot[HOT][OUTBOX_SIZE];
-static int hot_used;
+ */
 
 static size_t room_of(const struct client *c)
 {
-    return OUTBOX_SIZE - c->out_used;
+    return BUFFER_SIZE - c->out_used;
 }
 
 /* Where the next bytes for c go, up to `most` of them, which is at most its
@@ -372,11 +371,11 @@ static uint8_t *outbox_end(struct client *c, size_t most)
 {
     int slot = slot_of(c);
     assert(most <= room_of(c));
-    if (c->out_used == 0) {
-        c->out = hot_used < HOT ? hot[hot_used++] : outbox[slot];
+    if (c->out == NULL) {
+        c->out = lend();
         c->out_at = 0;
     }
-    if (most > OUTBOX_SIZE - c->out_at - c->out_used) {
+    if (most > BUFFER_SIZE - c->out_at - c->out_used) {
         memmove(c->out, c->out + c->out_at, c->out_used);
         c->out_at = 0;
     }
@@ -503,7 +502,7 @@ static void enter(struct client *c, enum state next)
     if (next == DEAD) {
         unpark(slot);
         empty_inbox(c);
-        c->out_used = 0;
+        empty_outbox(c);
         add(&leaving, slot);
     }
 }
@@ -1048,7 +1047,7 @@ static void output_failed(struct client *c, const char *why)
     }
     log_gone(c, why, 0);        /* what it sent still counts */
     c->broken = true;
-    c->out_used = 0;
+    empty_outbox(c);
 }
 
 static void input_ended(struct client *c)
@@ -1196,6 +1195,8 @@ static void flush(struct client *c)
         c->out_used -= (size_t)n;
         c->took = c->life = last_out = now;
         c->pinged = false;
+        if (c->out_used == 0)
+            empty_outbox(c);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
         output_failed(c, strerror(errno));
     }
@@ -1209,15 +1210,9 @@ static void flush_all(void)
         struct client *c = &clients[slot];
         if (c->out_used > 0)
             flush(c);
-        if (c->out_used == 0) {
+        if (c->out_used == 0)
             all_written(c);
-        } else if (c->out != outbox[slot]) {
-            memcpy(outbox[slot], c->out + c->out_at, c->out_used);
-            c->out = outbox[slot];
-            c->out_at = 0;
-        }
     }
-    hot_used = 0;
 }
 
 static bool wants_input(const struct client *c)
@@ -1233,7 +1228,7 @@ static bool wants_output(const struct client *c)
 
 static void receive(struct client *c)
 {
-    size_t room = INBOX_SIZE - c->in_used;
+    size_t room = BUFFER_SIZE - c->in_used;
     ssize_t n;
     if (c->in == NULL)
         c->in = lend();
@@ -1818,10 +1813,10 @@ static void read_options(int argc, char **argv, const char **address, const char
 
 static void clear_tables(void)
 {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < SLOTS; i++)
         seats[i] = i;
-        lendable[i] = inboxes[i];
-    }
+    for (int i = 0; i < 2 * SLOTS; i++)
+        lendable[i] = buffers[i];
     lent = 0;
     for (int i = 0; i < BUCKETS; i++)
         buckets[i] = NONE;

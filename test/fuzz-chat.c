@@ -151,7 +151,7 @@ static struct peer {
     int settled;                /* of those sent, looked at for log lines so far */
     int answerable;             /* sent[0..answerable) came before our Close; NONE: no Close */
 
-    uint8_t wire[OUTBOX_SIZE];  /* from the server: what is no whole frame yet */
+    uint8_t wire[BUFFER_SIZE];  /* from the server: what is no whole frame yet */
     size_t wire_len;
     size_t unread;              /* bytes that the peer has not read */
     int64_t took;               /* when the kernel last took a byte for it */
@@ -907,7 +907,7 @@ static void set_back(void)
     memset(&written, 0, sizeof written);
     memset(&leaving, 0, sizeof leaving);
     clear_tables();
-    in_use = staying = hot_used = queue_count = queue_head = 0;
+    in_use = staying = queue_count = queue_head = 0;
     now = clock_us;
     stop_began = last_out = last_id = accept_again = 0;
     last_seen = last_full_look = full_look_cost = soonest = 0;
