@@ -162,6 +162,7 @@ struct client {
                                  * the inbox; a null token: no message waits */
     size_t key_at;              /* JOINING: the handshake's key lies there in the inbox */
     uint8_t *out;               /* outbox: bytes to write; NULL while there are none */
+    bool stuck;                 /* the kernel took less than all: POLLOUT will tell */
     size_t out_at, out_used;    /* to be written: out[out_at .. out_at+out_used) */
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t life;               /* when a byte last came or went */
@@ -174,11 +175,11 @@ struct client {
 
 static struct client clients[SLOTS];
 
-/* All slots: seats[0 .. in_use) are taken, the others free. */
+/* All slots in three groups: seats[0 .. active) are the active ones (part 9),
+ * seats[active .. in_use) the silent ones, the others are free. */
 static int seats[SLOTS];
-static int in_use;
+static int active, in_use;
 static int capacity = CLIENTS;  /* less where descriptors are short */
-static int staying;             /* those that can't be made to leave for others */
 
 /* Times are microseconds of a clock that nobody sets. */
 #define MS INT64_C(1000)
@@ -210,31 +211,22 @@ static bool is_known(const struct client *c)
 
 /* Where a message can wait for room, or a client for the router: see part 4.  The
  * slots are places, too: each stands for its user's outbox. */
-enum { QUEUE = SLOTS, DOOR, NOWHERE, PLACES };
+enum { QUEUE = SLOTS, DOOR, NOWHERE };
 enum { ROUTER = SLOTS };        /* it can be parked, as a client can */
 
-struct list {
-    int count;
-    int item[PLACES];
-    bool has[PLACES];
-};
-
-static struct list recent;      /* talked lately: part 9 */
-static struct list written;     /* something was put into the outbox this turn */
-static struct list leaving;     /* DEAD: reap() frees them */
-
-static void add(struct list *l, int i)
+static void move_to_seat(struct client *c, int seat)
 {
-    if (!l->has[i])
-        l->item[l->count++] = i;
-    l->has[i] = true;
+    struct client *other = &clients[seats[seat]];
+    seats[c->seat] = seats[seat];
+    other->seat = c->seat;
+    seats[seat] = slot_of(c);
+    c->seat = seat;
 }
 
-static int take(struct list *l)
+static void set_active(struct client *c)
 {
-    int i = l->item[--l->count];
-    l->has[i] = false;
-    return i;
+    if (c->seat >= active)
+        move_to_seat(c, active++);
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
@@ -369,7 +361,6 @@ static size_t room_of(const struct client *c)
  * room.  The caller then adds to out_used. */
 static uint8_t *outbox_end(struct client *c, size_t most)
 {
-    int slot = slot_of(c);
     assert(most <= room_of(c));
     if (c->out == NULL) {
         c->out = lend();
@@ -379,8 +370,7 @@ static uint8_t *outbox_end(struct client *c, size_t most)
         memmove(c->out, c->out + c->out_at, c->out_used);
         c->out_at = 0;
     }
-    add(&written, slot);
-    add(&recent, slot);
+    set_active(c);              /* so it is written in this turn */
     return c->out + c->out_at + c->out_used;
 }
 
@@ -483,27 +473,18 @@ static void log_gone(const struct client *c, const char *why, size_t from)
         log_left(c, why);
 }
 
-/* All but these may have to make room when all places are taken: of those that
- * have not finished their request, or only linger, the oldest does. */
-static bool is_staying(enum state s)
-{
-    return s == JOINING || s == OPEN || s == CLOSING || s == DRAINING;
-}
-
 /* The only place that changes a state. */
 static void enter(struct client *c, enum state next)
 {
-    int slot = slot_of(c);
     assert(may_follow[c->state] & BIT(next));
-    staying += is_staying(next) - is_staying(c->state);
     c->state = next;
     c->since = c->took = now;
-    add(&recent, slot);
+    if (next != FREE)
+        set_active(c);
     if (next == DEAD) {
-        unpark(slot);
+        unpark(slot_of(c));
         empty_inbox(c);
         empty_outbox(c);
-        add(&leaving, slot);
     }
 }
 
@@ -984,7 +965,7 @@ static void go_on(struct client *c)
     struct message held = c->held;
     c->held.token = NULL;
     c->life = now;
-    add(&recent, slot_of(c));
+    set_active(c);
     if (c->state == JOINING)
         admit(c);
     if (held.token != NULL)
@@ -1082,9 +1063,10 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Somebody waits for room in c's outbox, and c has this long to take a byte. */
 static int64_t stall_deadline(const struct client *c)
 {
-    return has_waiters(slot_of(c)) && !c->broken ? c->took + STALL_MS * MS : NEVER;
+    return c->broken ? NEVER : c->took + STALL_MS * MS;
 }
 
 static int64_t silence_deadline(const struct client *c)
@@ -1101,7 +1083,7 @@ static int64_t deadline_of(const struct client *c)
     case REQUEST:
         return c->since + HANDSHAKE_MS * MS;
     case OPEN:
-        return earlier(stall_deadline(c), silence_deadline(c));
+        return silence_deadline(c);
     case CLOSING:
     case DRAINING:
     case LINGERING:
@@ -1133,17 +1115,22 @@ static void expire(struct client *c)
 
     if (c->state == REQUEST && c->in_used > 0) {
         refuse(c, c->in, &late);
-    } else if (c->state == OPEN && now < stall_deadline(c) && !c->pinged) {
+    } else if (c->state == OPEN && !c->pinged) {
         ping(c);
     } else {
-        if (c->state != OPEN)
-            sprintf(why, "did not close in time");
-        else if (now >= stall_deadline(c))
-            sprintf(why, "did not read for %g s", STALL_MS / 1e3);
-        else
+        if (c->state == OPEN)
             sprintf(why, "silent for %g s", 2 * (double)keep / 1e6);
+        else
+            sprintf(why, "did not close in time");
         drop(c, why);
     }
+}
+
+static void expire_stalled(struct client *c)
+{
+    char why[64];
+    sprintf(why, "did not read for %g s", STALL_MS / 1e3);
+    drop(c, why);
 }
 
 static void expire_all(void)
@@ -1151,41 +1138,44 @@ static void expire_all(void)
     for (int i = 0; i < in_use; i++)
         if (deadline_of(&clients[seats[i]]) <= now)
             expire(&clients[seats[i]]);
+    for (int i = 0; i < parked_count; i++) {
+        int place = waits_at[parked[i]];
+        if (place < SLOTS && is_known(&clients[place]) && stall_deadline(&clients[place]) <= now)
+            expire_stalled(&clients[place]);
+    }
 }
 
 static void set_free(struct client *c)
 {
-    int seat = c->seat;
-    int last = --in_use;
-    seats[seat] = seats[last];
-    clients[seats[seat]].seat = seat;
-    seats[last] = slot_of(c);
+    move_to_seat(c, --active);
+    move_to_seat(c, --in_use);
     enter(c, FREE);
 }
 
 /* A slot is free once nobody waits for it any more, and the router is not stuck. */
-static void reap(void)
+static bool may_be_freed(const struct client *c)
 {
-    int kept = 0;
-    for (int i = 0; i < leaving.count; i++) {
-        int slot = leaving.item[i];
-        struct client *c = &clients[slot];
-        if (c->fd != NONE)
-            close(c->fd);
-        c->fd = NONE;
-        if (has_waiters(slot) || (c->id != 0 && is_parked(ROUTER))) {
-            leaving.item[kept++] = slot;
-            continue;
-        }
-        if (c->id != 0)
-            table_remove(c);
-        leaving.has[slot] = false;
-        set_free(c);
-    }
-    leaving.count = kept;
+    return !has_waiters(slot_of(c)) && (c->id == 0 || !is_parked(ROUTER));
+}
+
+static void reap(struct client *c)
+{
+    if (c->fd != NONE)
+        close(c->fd);
+    c->fd = NONE;
+    if (!may_be_freed(c))
+        return;
+    if (c->id != 0)
+        table_remove(c);
+    set_free(c);
 }
 
 /* ---- 8. Sockets ------------------------------------------------------------------------------------ */
+
+static bool is_blocked(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS;
+}
 
 static void flush(struct client *c)
 {
@@ -1195,23 +1185,25 @@ static void flush(struct client *c)
         c->out_used -= (size_t)n;
         c->took = c->life = last_out = now;
         c->pinged = false;
-        if (c->out_used == 0)
-            empty_outbox(c);
-    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
+        c->stuck = c->out_used > 0;
+    } else if (is_blocked(errno)) {
+        c->stuck = true;
+    } else {
         output_failed(c, strerror(errno));
+    }
+    if (c->out_used == 0) {
+        empty_outbox(c);
+        all_written(c);
     }
 }
 
 /* One write for each outbox a turn, so that many messages share it. */
 static void flush_all(void)
 {
-    while (written.count > 0) {
-        int slot = take(&written);
-        struct client *c = &clients[slot];
-        if (c->out_used > 0)
+    for (int i = 0; i < active; i++) {
+        struct client *c = &clients[seats[i]];
+        if (c->out_used > 0 && !c->stuck)
             flush(c);
-        if (c->out_used == 0)
-            all_written(c);
     }
 }
 
@@ -1240,7 +1232,7 @@ static void receive(struct client *c)
         digest(c);
     } else if (n == 0) {
         input_ended(c);
-    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
+    } else if (!is_blocked(errno)) {
         drop(c, strerror(errno));
     }
     if (c->in_used == 0)
@@ -1255,7 +1247,7 @@ static void set_option(int fd, int level, int name, int value)
     setsockopt(fd, level, name, &value, sizeof value);
 }
 
-static void seat_client(int fd)
+static struct client *seat_client(int fd)
 {
     int slot = seats[in_use];
     struct client *c = &clients[slot];
@@ -1265,35 +1257,44 @@ static void seat_client(int fd)
     *c = (struct client){ .fd = fd, .seat = in_use++, .life = now };
     ws_start(&c->ws, 0, MESSAGE);
     enter(c, REQUEST);
+    return c;
 }
 
-/* Those in these two states are always in `recent`. */
-static bool evict(void)
+/* May it be closed when all seats are taken? */
+static bool is_evictable(const struct client *c)
 {
-    struct client *oldest = NULL;
-    for (int i = 0; i < recent.count; i++) {
-        struct client *c = &clients[recent.item[i]];
-        if ((c->state == REQUEST || c->state == LINGERING)
-            && (oldest == NULL || c->since < oldest->since))
-            oldest = c;
-    }
-    if (oldest == NULL)
-        return false;
-    if (oldest->id == 0 && !quiet)
-        log_line("%s: made room for another connection", peer_of(oldest).text);
-    enter(oldest, DEAD);
-    return true;
+    return c->state == REQUEST || c->state == LINGERING;
 }
 
-/* Is there a seat for one more, made free if need be?  Nobody can keep others out
- * with half-open connections.  But where all seats belong to those who stay, who
- * lingers after a 503 has none to give. */
+static void evict(struct client *c)
+{
+    if (c->id == 0 && !quiet)
+        log_line("%s: made room for another connection", peer_of(c).text);
+    enter(c, DEAD);
+    reap(c);
+}
+
+/* Is there a seat for one more?  The oldest connection that has not finished its
+ * request, or only lingers, is evicted for it: nobody can keep others out with
+ * half-open connections.  If the others alone take all seats, evicting is no use. */
 static bool find_seat(void)
 {
-    bool found = staying < capacity;
-    while (found && in_use - leaving.count >= capacity)
-        found = evict();
-    return found;
+    while (in_use >= capacity) {
+        struct client *oldest = NULL;
+        int evictable = 0;
+        for (int i = 0; i < active; i++) {      /* such clients are always active */
+            struct client *c = &clients[seats[i]];
+            if (!is_evictable(c))
+                continue;
+            evictable++;
+            if (oldest == NULL || c->since < oldest->since)
+                oldest = c;
+        }
+        if (in_use - evictable >= capacity)
+            return false;
+        evict(oldest);
+    }
+    return true;
 }
 
 static void accept_from(int listener)
@@ -1308,10 +1309,10 @@ static void accept_from(int listener)
             return;
         }
         bool full = !find_seat();
-        seat_client(fd);
+        struct client *c = seat_client(fd);
         if (full) {
             struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };
-            refuse(&clients[seats[in_use - 1]], NULL, &r);
+            refuse(c, NULL, &r);
         }
     }
 }
@@ -1320,17 +1321,18 @@ static void accept_from(int listener)
  *
  * poll() looks at every descriptor on every call, a third of a microsecond each
  * or more: among 10,000 idle users, each message of two who talk would cost
- * milliseconds.  So there are two looks.  The short one is at those who talked
- * lately or are in the middle of something.  The look at everyone comes
- *   - when the short one was quiet for a millisecond: then we sleep in it;
- *   - else when the last one is ten times its own cost ago, so that it takes a
- *     tenth of the time at most, but never later than 20 ms, so that whoever
- *     was silent is heard in good time.  Deadlines are checked with it. */
+ * milliseconds.  So there are two looks: at the active clients, and at everyone.
+ *
+ * Active is a client that was heard, or that took bytes, within the last 2 ms,
+ * and every client on its way in or out.  While somebody talks, the server looks
+ * at the active ones; at everyone again after 10 us for each client, at most 20 ms.
+ * When nothing was heard for 2 ms it looks at everyone, and sleeps there.
+ * Deadlines are checked with the look at everyone. */
 
 enum {
-    QUIET_MS = 1,
-    LATELY_MS = 20,             /* also the longest time without a look at everyone */
-    COST_SHARE = 10
+    LATELY_MS = 2,
+    LOOK_US = 10,               /* for each client, to the next look at everyone */
+    LOOK_MAX_MS = 20            /* the same for all of them, at most */
 };
 
 /* First the signal pipe, then the listeners, then clients. */
@@ -1339,10 +1341,8 @@ static int watched_slot[SLOTS + LISTENERS + 1];
 static int watched_count;
 
 static int signal_pipe[2];
-static bool was_quiet;          /* nothing was seen for a while */
 static int64_t last_seen;       /* when poll last found somebody */
-static int64_t last_full_look, full_look_cost;
-static int64_t soonest;         /* deadline, as of the last look at everyone */
+static int64_t last_full_look;
 static int64_t alarm_at = NEVER;
 
 static void watch(int fd, int events, int slot)
@@ -1359,31 +1359,22 @@ static void watch_client(int slot)
         watch(c->fd, events, slot);
 }
 
-static bool is_recent(const struct client *c)
+static bool is_active(const struct client *c)
 {
-    return c->state == REQUEST || c->state == CLOSING || c->state == DRAINING
-        || c->state == LINGERING
-        || (c->state == OPEN && (wants_output(c) || now - c->life < LATELY_MS * MS));
+    return (c->state != JOINING && c->state != OPEN)
+        || now - c->life < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
 }
 
-/* Returns how many are left. */
-static int forget_silent(void)
+/* Removes the dead, and moves the silent out of the active group. */
+static void tidy(void)
 {
-    int kept = 0;
-
-    for (int i = 0; i < recent.count; i++) {
-        int slot = recent.item[i];
-        recent.has[slot] = is_recent(&clients[slot]);
-        if (recent.has[slot])
-            recent.item[kept++] = slot;
+    for (int i = active - 1; i >= 0; i--) {
+        struct client *c = &clients[seats[i]];
+        if (c->state == DEAD)
+            reap(c);
+        else if (!is_active(c))
+            move_to_seat(c, --active);
     }
-    return recent.count = kept;
-}
-
-static void watch_recent(void)
-{
-    for (int i = 0; i < recent.count; i++)
-        watch_client(recent.item[i]);
 }
 
 static int64_t end_of_stopping(void)
@@ -1394,13 +1385,16 @@ static int64_t end_of_stopping(void)
                    (last_out > stop_began ? last_out : stop_began) + STOP_QUIET_MS * MS);
 }
 
-static void watch_everyone(void)
+/* When there is something to do although nothing comes or goes. */
+static int64_t next_deadline(void)
 {
-    soonest = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
-    for (int i = 0; i < in_use; i++) {
-        watch_client(seats[i]);
-        soonest = earlier(soonest, deadline_of(&clients[seats[i]]));
-    }
+    int64_t next = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
+    for (int i = 0; i < in_use; i++)
+        next = earlier(next, deadline_of(&clients[seats[i]]));
+    for (int i = 0; i < parked_count; i++)
+        if (waits_at[parked[i]] < SLOTS)
+            next = earlier(next, stall_deadline(&clients[waits_at[parked[i]]]));
+    return next;
 }
 
 /* With a timeout, poll sets a timer on each call and removes it on return, which
@@ -1418,26 +1412,24 @@ static void set_alarm(int64_t when)
     alarm_at = when;
 }
 
-static bool is_look_at_everyone_due(void)
+static int64_t next_full_look(void)
 {
-    int64_t age = now - last_full_look;
-    return age >= COST_SHARE * full_look_cost || age >= LATELY_MS * MS || now >= soonest;
+    return last_full_look + earlier((int64_t)in_use * LOOK_US, LOOK_MAX_MS * MS);
 }
 
-/* The only call of poll.  Returns whether it was a look at everyone.
+/* The only call of poll.  Returns how many descriptors it looked at.
  *
  *                                   looks at      and waits
- *   quiet, or all talked lately     everyone      until something is due
+ *   quiet, or all are active        everyone      until something is due
  *   a look at everyone is due       everyone      not at all
- *   else                            recent ones   for a millisecond
+ *   else                            active ones   for 2 ms
  *
- * It waits for nothing if somebody who was parked may go on. */
-static bool look(void)
+ * It waits for nothing if somebody who is parked may go on. */
+static int look(void)
 {
-    bool may_sleep = was_quiet || forget_silent() == in_use;
-    bool full = may_sleep || is_look_at_everyone_due();
-    bool waits = !is_anyone_ready() && (may_sleep || !full);
-    int64_t start = waits ? now : read_clock();
+    bool idle = active == in_use || now - last_seen >= LATELY_MS * MS;
+    bool full = idle || now >= next_full_look();
+    bool waits = (idle || !full) && !is_anyone_ready();
     int seen;
 
     watched_count = 0;
@@ -1446,22 +1438,17 @@ static bool look(void)
         bool may_accept = now >= accept_again && in_use < SLOTS;
         watch(may_accept ? listeners[i] : NONE, POLLIN, NONE);  /* poll skips NONE, it is < 0 */
     }
-    if (full)
-        watch_everyone();
-    else
-        watch_recent();
+    for (int i = 0; i < (full ? in_use : active); i++)
+        watch_client(seats[i]);
     if (waits)
-        set_alarm(full ? soonest : now + QUIET_MS * MS);
+        set_alarm(full ? next_deadline() : now + LATELY_MS * MS);
     seen = poll(watched, (nfds_t)watched_count, waits ? -1 : 0);
     now = read_clock();
     if (seen > (watched[0].revents != 0 ? 1 : 0))
         last_seen = now;
-    was_quiet = now - last_seen >= QUIET_MS * MS;
-    if (full && !waits)
-        full_look_cost = now - start;
     if (full)
         last_full_look = now;
-    return full;
+    return watched_count;
 }
 
 /* POLLERR and POLLHUP mean "try what you wanted": a write then fails, and a
@@ -1472,27 +1459,17 @@ static void attend(const struct pollfd *p, int slot)
     int got = (p->revents & (POLLERR | POLLHUP)) != 0 ? p->events : p->events & p->revents;
     if (p->revents == 0)
         return;
-    add(&recent, slot);
-    if ((got & POLLOUT) && wants_output(c)) {
+    if ((got & POLLOUT) && wants_output(c))
         flush(c);               /* whoever waits for it goes on in this turn */
-        add(&written, slot);
-    }
     if ((got & POLLIN) && wants_input(c))
         receive(c);
 }
 
-/* Each turn begins with another one: where the outbox that all write to is full
- * before the last is read, it is not always the same who has to wait. */
 static void attend_all(void)
 {
-    static unsigned turns;
-
-    turns++;
-    for (int i = 0; i < watched_count; i++) {
-        int k = (int)((turns + (unsigned)i) % (unsigned)watched_count);
-        if (watched_slot[k] != NONE)
-            attend(&watched[k], watched_slot[k]);
-    }
+    for (int i = 0; i < watched_count; i++)
+        if (watched_slot[i] != NONE)
+            attend(&watched[i], watched_slot[i]);
 }
 
 /* ---- 10. Starting, stopping, main --------------------------------------------------------------------- */
@@ -1558,19 +1535,19 @@ static void obey_signal(void)
 
 static void turn(void)
 {
-    bool full = look();
-    for (int i = 0; i < listener_count; i++)
-        if (watched[1 + i].revents != 0)
-            accept_from(listeners[i]);
+    look();
     attend_all();
     approach->run();
     continue_parked();
     if (watched[0].revents != 0)
         obey_signal();
     flush_all();
-    if (full && soonest <= now)
+    if (last_full_look == now)
         expire_all();
-    reap();
+    tidy();
+    for (int i = 0; i < listener_count; i++)
+        if (watched[1 + i].revents != 0)
+            accept_from(listeners[i]);
 }
 
 static bool is_over(void)

@@ -890,28 +890,14 @@ static int sim_name(const struct sockaddr *address, char *host, char *port)
 
 /* ---- The server ----------------------------------------------------------------------- */
 
-/* attend_all counts its turns, and whom it begins with depends on that: counted
- * on to a multiple of all numbers up to those watched, it begins anew. */
-static void set_back_turns(int turns)
-{
-    enum { MULTIPLE = 2520 };   /* of 1 to 10: the pipe, the listener, AT_A_TIME */
-    watched_count = 0;
-    for (; turns % MULTIPLE != 0; turns++)
-        attend_all();
-}
-
 static void set_back(void)
 {
     memset(clients, 0, sizeof clients);
-    memset(&recent, 0, sizeof recent);
-    memset(&written, 0, sizeof written);
-    memset(&leaving, 0, sizeof leaving);
     clear_tables();
-    in_use = staying = queue_count = queue_head = 0;
+    active = in_use = queue_count = queue_head = 0;
     now = clock_us;
     stop_began = last_out = last_id = accept_again = 0;
-    last_seen = last_full_look = full_look_cost = soonest = 0;
-    was_quiet = false;
+    last_seen = last_full_look = 0;
     alarm_at = NEVER;
     stop_signals = 0;
     signal_pipe[0] = SIGNALS_IN;
@@ -996,6 +982,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         turn();
     }
     check_end();
-    set_back_turns(turns);
     return 0;
 }
