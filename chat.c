@@ -599,14 +599,6 @@ static int router_place(const struct message *m)
     return QUEUE;
 }
 
-static void router_put(const struct message *m)
-{
-    struct queued *q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
-    assert(m->len <= MESSAGE);
-    q->message = *m;
-    q->message.token = memcpy(q->bytes, m->token, m->len);
-}
-
 static void router_run(void)
 {
     while (queue_count > 0 && !is_parked(ROUTER)) {
@@ -623,22 +615,38 @@ static void router_run(void)
     }
 }
 
+/* With threads the router would run at any time from here on.  In this one thread it
+ * runs at once, so messages stay in the queue only while it waits. */
+static void router_send(const struct message *m)
+{
+    struct queued *q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
+    assert(m->len <= MESSAGE);
+    q->message = *m;
+    q->message.token = memcpy(q->bytes, m->token, m->len);
+    router_run();
+}
+
 /* ---- Approach B: the user directory --------------------------------------------------------
  * No queue: whoever read the message finds the recipient and delivers it.  With
  * threads, the table would need the article's RWMutex. */
 
-static void directory_run(void)
+static int directory_place(const struct message *m)
 {
+    return place_of(m);
+}
+
+static void directory_send(const struct message *m)
+{
+    deliver(m);
 }
 
 static const struct approach {
     const char *name;
     int (*place)(const struct message *);       /* where it needs room */
-    void (*put)(const struct message *);        /* puts it there */
-    void (*run)(void);                          /* what else there is to do, once a turn */
+    void (*send)(const struct message *);       /* puts it there */
 } approaches[] = {
-    { "directory", place_of, deliver, directory_run },
-    { "router", router_place, router_put, router_run },
+    { "directory", directory_place, directory_send },
+    { "router", router_place, router_send },
 };
 
 static const struct approach *approach = &approaches[0];
@@ -660,10 +668,8 @@ static void start_close(struct client *c, int code, const char *reason)
 static void send_or_park(struct client *c, const struct message *m)
 {
     int place = approach->place(m);
-    if (!is_open(place))
-        approach->run();        /* a full queue is no limit while the router can go on */
     if (may_enter(place)) {
-        approach->put(m);
+        approach->send(m);
         return;
     }
     c->held = *m;
@@ -969,15 +975,14 @@ static void go_on(struct client *c)
     if (c->state == JOINING)
         admit(c);
     if (held.token != NULL)
-        approach->put(&held);
+        approach->send(&held);
     digest(c);
     if (wants_input(c) && c->state == OPEN)
         receive(c);
 }
 
 /* Everybody whose place is open goes on, first come, first served.  A client that
- * is parked again stands at the end, and is reached again.  The router is run
- * after each: or its last messages would lie in the queue. */
+ * is parked again stands at the end, and is reached again. */
 static void continue_parked(void)
 {
     for (int i = 0; i < parked_count; ) {
@@ -987,11 +992,12 @@ static void continue_parked(void)
             continue;
         }
         unpark(who);
-        if (who == ROUTER)
-            i = 0;              /* it makes room in its queue, also for the first */
-        else
+        if (who != ROUTER) {
             go_on(&clients[who]);
-        approach->run();
+        } else {
+            router_run();
+            i = 0;              /* now the queue and the door are open for the first */
+        }
     }
 }
 
@@ -1537,7 +1543,6 @@ static void turn(void)
 {
     look();
     attend_all();
-    approach->run();
     continue_parked();
     if (watched[0].revents != 0)
         obey_signal();
