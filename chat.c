@@ -71,6 +71,7 @@ enum {
     DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
     STOP_MS = 2000,             /* from the signal to the end, at most */
     STOP_QUIET_MS = 1000,       /* the same, from the last byte that went out */
+    TICK_MS = 500,              /* the clock moves on by this in one turn, at most */
     ACCEPT_PAUSE_MS = 100,      /* after accept() found no descriptor or memory */
     ACCEPT_BATCH = 64,          /* connections taken in a turn, so that talk goes on */
     SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: left alone it takes megabytes,
@@ -154,7 +155,6 @@ struct client {
     enum state state;
     bool broken;                /* output failed: only its input still counts */
     bool notices;               /* it asked for the subprotocol of that name */
-    bool pinged;                /* and nothing came or went since */
     int64_t id;                 /* 0: not a user */
     uint8_t *in;                /* inbox: bytes read; NULL while there are none */
     size_t in_used;
@@ -165,7 +165,8 @@ struct client {
     bool stuck;                 /* the kernel took less than all: POLLOUT will tell */
     size_t out_at, out_used;    /* to be written: out[out_at .. out_at+out_used) */
     int64_t since;              /* when it was accepted, or began to leave */
-    int64_t life;               /* when a byte last came or went */
+    int64_t heard;              /* its last sign of life */
+    int64_t pinged;             /* when a ping was queued since then; 0: none was */
     int64_t took;               /* when the kernel last took a byte, or when
                                  * somebody began to wait for that */
     int next_in_bucket;         /* users with the same hash */
@@ -179,22 +180,32 @@ static struct client clients[SLOTS];
  * seats[active .. in_use) the silent ones, the others are free. */
 static int seats[SLOTS];
 static int active, in_use;
-static int capacity = CLIENTS;  /* less where descriptors are short */
+static int capacity;            /* CLIENTS, or less where descriptors are short */
 
-/* Times are microseconds of a clock that nobody sets. */
+/* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
+ * and no look sleeps longer than that.  So it stands still while the server does not
+ * run: stopped by ^Z, blocked by ^S on the terminal of its log, held by a debugger. */
 #define MS INT64_C(1000)
 #define NEVER INT64_MAX
 
-static int64_t now;             /* read once, when poll returns */
-static int64_t keep = DEFAULT_KEEP_S * 1000 * MS;
+static int64_t now;             /* set once a turn, when poll returns */
+static int64_t system_time;     /* what the system's clock said then */
+static int64_t keep;            /* option -k; 0: clients may be silent */
 static int64_t stop_began;      /* 0: running */
 static int64_t last_out;        /* when a byte last went out to anyone */
 
-static int64_t read_clock(void)
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void move_clock(void)
 {
     struct timespec t;
+    int64_t before = system_time;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 * MS + t.tv_nsec / 1000;
+    system_time = (int64_t)t.tv_sec * 1000 * MS + t.tv_nsec / 1000;
+    now += earlier(system_time - before, TICK_MS * MS);
 }
 
 static int slot_of(const struct client *c)
@@ -221,6 +232,13 @@ static void move_to_seat(struct client *c, int seat)
     other->seat = c->seat;
     seats[seat] = slot_of(c);
     c->seat = seat;
+}
+
+/* A byte came, or a client that was full takes bytes again. */
+static void note_life(struct client *c)
+{
+    c->heard = now;
+    c->pinged = 0;
 }
 
 static void set_active(struct client *c)
@@ -473,12 +491,19 @@ static void log_gone(const struct client *c, const char *why, size_t from)
         log_left(c, why);
 }
 
+static bool is_leaving(enum state s)
+{
+    return s == CLOSING || s == DRAINING || s == LINGERING;
+}
+
 /* The only place that changes a state. */
 static void enter(struct client *c, enum state next)
 {
     assert(may_follow[c->state] & BIT(next));
+    if (next == REQUEST || (is_leaving(next) && !is_leaving(c->state)))
+        c->since = now;
+    c->took = now;
     c->state = next;
-    c->since = c->took = now;
     if (next != FREE)
         set_active(c);
     if (next == DEAD) {
@@ -649,7 +674,7 @@ static const struct approach {
     { "router", router_place, router_send },
 };
 
-static const struct approach *approach = &approaches[0];
+static const struct approach *approach;
 
 /* ---- 6. What clients say --------------------------------------------------------------------- */
 
@@ -970,7 +995,7 @@ static void go_on(struct client *c)
 {
     struct message held = c->held;
     c->held.token = NULL;
-    c->life = now;
+    note_life(c);               /* a client that is parked is not silent */
     set_active(c);
     if (c->state == JOINING)
         admit(c);
@@ -1064,11 +1089,6 @@ static void all_written(struct client *c)
     }
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Somebody waits for room in c's outbox, and c has this long to take a byte. */
 static int64_t stall_deadline(const struct client *c)
 {
@@ -1079,7 +1099,7 @@ static int64_t silence_deadline(const struct client *c)
 {
     if (keep == 0 || is_parked(slot_of(c)))
         return NEVER;
-    return c->life + (c->pinged ? 2 : 1) * keep;
+    return (c->pinged != 0 ? c->pinged : c->heard) + keep;
 }
 
 /* When c is to be looked after even if nothing comes or goes. */
@@ -1101,27 +1121,28 @@ static int64_t deadline_of(const struct client *c)
 
 static void flush(struct client *c);
 
-/* 5.5.2.  The ping's own bytes are no sign of life.  Where the outbox is not
- * empty, what lies in it does for a ping. */
+/* 5.5.2.  If its outbox is full, the bytes that lie there serve as the ping. */
 static void ping(struct client *c)
 {
-    int64_t life = c->life;
-    if (c->out_used == 0 && !c->broken) {
+    if (is_open(slot_of(c)))
         put_control(c, WS_OP_PING, (const uint8_t *)"", 0);
-        flush(c);
-    }
-    c->life = life;
-    c->pinged = true;
+    c->pinged = now;
 }
 
+/* The deadline of c has passed.  POLLOUT comes late, when a third of the kernel's
+ * buffer is free: so before c is dropped, one more write is tried. */
 static void expire(struct client *c)
 {
     static const struct ws_request late = { .status = 408, .reason = "no whole request in time" };
     char why[64];
 
+    if (c->out_used > 0)
+        flush(c);
+    if (deadline_of(c) > now)
+        return;
     if (c->state == REQUEST && c->in_used > 0) {
         refuse(c, c->in, &late);
-    } else if (c->state == OPEN && !c->pinged) {
+    } else if (c->state == OPEN && c->pinged == 0) {
         ping(c);
     } else {
         if (c->state == OPEN)
@@ -1132,9 +1153,13 @@ static void expire(struct client *c)
     }
 }
 
+/* Somebody has waited for room in c's outbox until its deadline. */
 static void expire_stalled(struct client *c)
 {
     char why[64];
+    flush(c);
+    if (is_open(slot_of(c)) || stall_deadline(c) > now)
+        return;
     sprintf(why, "did not read for %g s", STALL_MS / 1e3);
     drop(c, why);
 }
@@ -1146,7 +1171,7 @@ static void expire_all(void)
             expire(&clients[seats[i]]);
     for (int i = 0; i < parked_count; i++) {
         int place = waits_at[parked[i]];
-        if (place < SLOTS && is_known(&clients[place]) && stall_deadline(&clients[place]) <= now)
+        if (place < SLOTS && !is_open(place) && stall_deadline(&clients[place]) <= now)
             expire_stalled(&clients[place]);
     }
 }
@@ -1189,8 +1214,9 @@ static void flush(struct client *c)
     if (n > 0) {
         c->out_at += (size_t)n;
         c->out_used -= (size_t)n;
-        c->took = c->life = last_out = now;
-        c->pinged = false;
+        c->took = last_out = now;
+        if (c->stuck)
+            note_life(c);       /* the kernel has room again: the peer took something */
         c->stuck = c->out_used > 0;
     } else if (is_blocked(errno)) {
         c->stuck = true;
@@ -1233,8 +1259,7 @@ static void receive(struct client *c)
     n = read(c->fd, c->in + c->in_used, room < FULL ? room : FULL);
     if (n > 0) {
         c->in_used += (size_t)n;
-        c->life = now;
-        c->pinged = false;
+        note_life(c);
         digest(c);
     } else if (n == 0) {
         input_ended(c);
@@ -1260,7 +1285,7 @@ static struct client *seat_client(int fd)
     fcntl(fd, F_SETFL, O_NONBLOCK);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);        /* a lone message waits for nothing */
     set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
-    *c = (struct client){ .fd = fd, .seat = in_use++, .life = now };
+    *c = (struct client){ .fd = fd, .seat = in_use++, .heard = now };
     ws_start(&c->ws, 0, MESSAGE);
     enter(c, REQUEST);
     return c;
@@ -1349,7 +1374,7 @@ static int watched_count;
 static int signal_pipe[2];
 static int64_t last_seen;       /* when poll last found somebody */
 static int64_t last_full_look;
-static int64_t alarm_at = NEVER;
+static int64_t alarm_at;        /* NEVER: no alarm is set */
 
 static void watch(int fd, int events, int slot)
 {
@@ -1368,7 +1393,7 @@ static void watch_client(int slot)
 static bool is_active(const struct client *c)
 {
     return (c->state != JOINING && c->state != OPEN)
-        || now - c->life < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
+        || now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
 }
 
 /* Removes the dead, and moves the silent out of the active group. */
@@ -1418,6 +1443,13 @@ static void set_alarm(int64_t when)
     alarm_at = when;
 }
 
+/* With a deadline to come, the clock has to tick. */
+static int64_t end_of_sleep(void)
+{
+    int64_t next = next_deadline();
+    return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
+}
+
 static int64_t next_full_look(void)
 {
     return last_full_look + earlier((int64_t)in_use * LOOK_US, LOOK_MAX_MS * MS);
@@ -1447,12 +1479,12 @@ static int look(void)
     for (int i = 0; i < (full ? in_use : active); i++)
         watch_client(seats[i]);
     if (waits)
-        set_alarm(full ? next_deadline() : now + LATELY_MS * MS);
+        set_alarm(full ? end_of_sleep() : now + LATELY_MS * MS);
     seen = poll(watched, (nfds_t)watched_count, waits ? -1 : 0);
-    now = read_clock();
+    move_clock();
     if (seen > (watched[0].revents != 0 ? 1 : 0))
         last_seen = now;
-    if (full)
+    if (full && seen >= 0)      /* not cut short by a signal */
         last_full_look = now;
     return watched_count;
 }
@@ -1544,11 +1576,11 @@ static void turn(void)
     look();
     attend_all();
     continue_parked();
+    if (last_full_look == now)
+        expire_all();
     if (watched[0].revents != 0)
         obey_signal();
     flush_all();
-    if (last_full_look == now)
-        expire_all();
     tidy();
     for (int i = 0; i < listener_count; i++)
         if (watched[1 + i].revents != 0)
@@ -1793,30 +1825,43 @@ static void read_options(int argc, char **argv, const char **address, const char
         wrong_usage("options only", argv[optind]);
 }
 
-static void clear_tables(void)
+/* Sets every variable of the program to its first state, the options included.
+ * (The buffers keep their bytes: nothing reads them before it has written them.) */
+static void first_state(void)
 {
+    memset(clients, 0, sizeof clients);
     for (int i = 0; i < SLOTS; i++)
         seats[i] = i;
     for (int i = 0; i < 2 * SLOTS; i++)
         lendable[i] = buffers[i];
-    lent = 0;
     for (int i = 0; i < BUCKETS; i++)
         buckets[i] = NONE;
-    parked_count = 0;
     for (int i = 0; i <= ROUTER; i++)
         waits_at[i] = NONE;
+    approach = &approaches[0];
+    let_in[0] = '\0';
+    quiet = false;
+    capacity = CLIENTS;
+    keep = DEFAULT_KEEP_S * 1000 * MS;
+    active = in_use = lent = parked_count = queue_count = queue_head = 0;
+    now = system_time = stop_began = last_out = last_id = accept_again = 0;
+    last_seen = last_full_look = 0;
+    alarm_at = NEVER;
+    listener_count = watched_count = 0;
+    signal_pipe[0] = signal_pipe[1] = NONE;
+    stop_signals = 0;
 }
 
 int main(int argc, char **argv)
 {
     const char *address = "localhost", *port = "8080";
+    first_state();
     read_options(argc, argv, &address, &port);
-    clear_tables();
     catch_signals();
     listen_or_die(address, port);
     reserve_descriptors();
     say_where();
-    now = read_clock();
+    move_clock();
     while (!is_over())
         turn();
     for (int i = 0; i < in_use; i++)
