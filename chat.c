@@ -1297,12 +1297,22 @@ static bool is_evictable(const struct client *c)
     return c->state == REQUEST || c->state == LINGERING;
 }
 
+/* It is read first: a whole request is answered, not cut off. */
 static void evict(struct client *c)
 {
-    if (c->id == 0 && !quiet)
-        log_line("%s: made room for another connection", peer_of(c).text);
-    enter(c, DEAD);
-    reap(c);
+    size_t before;
+    do {
+        before = c->in_used;
+        if (c->state == REQUEST)
+            receive(c);
+    } while (c->state == REQUEST && c->in_used > before);
+    if (is_evictable(c)) {
+        if (c->id == 0 && !quiet)
+            log_line("%s: made room for another connection", peer_of(c).text);
+        enter(c, DEAD);
+    }
+    if (c->state == DEAD)
+        reap(c);
 }
 
 /* Is there a seat for one more?  The oldest connection that has not finished its
