@@ -1447,7 +1447,7 @@ static void set_alarm(int64_t when)
 {
     int64_t us = when > now ? when - now : 1;
     struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
-    if (when >= alarm_at)
+    if (when == NEVER || (now < alarm_at && alarm_at <= when))
         return;
     setitimer(ITIMER_REAL, &in, NULL);
     alarm_at = when;
