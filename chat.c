@@ -234,17 +234,18 @@ static void move_to_seat(struct client *c, int seat)
     c->seat = seat;
 }
 
+static void set_active(struct client *c)
+{
+    if (c->seat >= active)
+        move_to_seat(c, active++);
+}
+
 /* A byte came, or a client that was full takes bytes again. */
 static void note_life(struct client *c)
 {
     c->heard = now;
     c->pinged = 0;
-}
-
-static void set_active(struct client *c)
-{
-    if (c->seat >= active)
-        move_to_seat(c, active++);
+    set_active(c);
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
@@ -996,7 +997,6 @@ static void go_on(struct client *c)
     struct message held = c->held;
     c->held.token = NULL;
     note_life(c);               /* a client that is parked is not silent */
-    set_active(c);
     if (c->state == JOINING)
         admit(c);
     if (held.token != NULL)
