@@ -67,10 +67,12 @@
 enum {
     SPARE = 16,                 /* slots beyond CLIENTS, to answer 503 from */
     SLOTS = CLIENTS + SPARE,
-    QUEUE = 10,                 /* messages: the article's channel has room for ten */
+    QUEUE_SIZE = 10,            /* messages: the article's channel has room for ten */
     DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
     STOP_MS = 2000,             /* from the signal to the end, at most */
     STOP_QUIET_MS = 1000,       /* the same, from the last byte that went out */
+    TICK_MS = 500,              /* the clock moves on by this in one turn, at most */
+    RETRY_MS = 100,             /* between writes for which somebody waits */
     ACCEPT_PAUSE_MS = 100,      /* after accept() found no descriptor or memory */
     ACCEPT_BATCH = 64,          /* connections taken in a turn, so that talk goes on */
     SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: left alone it takes megabytes,
@@ -91,15 +93,18 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* An inbox holds the largest message and what may lie behind it, or a request;
- * an outbox the largest message as it goes out, and the reserves. */
-#define INBOX_SIZE ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
-#define OUTBOX_SIZE ((MESSAGE > PAGE_SIZE ? MESSAGE : PAGE_SIZE) + WS_HEADER_MAX \
-                     + JSON_AROUND + RESERVE)
+/* An outbox that holds FULL bytes is full.  FULL is the largest message or request,
+ * and the header of another frame behind it.  A buffer is larger:
+ *   - as an outbox, it has room for one more message of any size behind less than
+ *     FULL bytes, and for the reserve behind that;
+ *   - as an inbox, it has room for one read of FULL bytes behind an unfinished
+ *     message. */
+#define FULL ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
+#define BUFFER_SIZE (2 * FULL + WS_HEADER_MAX + JSON_AROUND + RESERVE)
 
 /* An array of a negative size: how C99 makes the compiler check a rule. */
 typedef char buffers_of_more_than_1_GiB_choose_smaller_CLIENTS_or_MESSAGE
-    [(uint64_t)SLOTS * (INBOX_SIZE + OUTBOX_SIZE) <= UINT64_C(1) << 30 ? 1 : -1];
+    [(uint64_t)SLOTS * 2 * BUFFER_SIZE <= UINT64_C(1) << 30 ? 1 : -1];
 typedef char a_pong_fits_the_reserve[(int)REPLY_MAX >= (int)WS_CONTROL_FRAME ? 1 : -1];
 typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 1 : -1];
 
@@ -139,50 +144,70 @@ static const unsigned may_follow[] = {          /* the picture, as data */
 
 enum { NONE = -1 };
 
+struct message {
+    int64_t from, to;           /* user ids */
+    const uint8_t *token;       /* the JSON string, quotes and all */
+    size_t len;
+};
+
 /* What every look at everyone reads; the buffers are apart. */
 struct client {
     int fd;                     /* NONE when closed */
     enum state state;
     bool broken;                /* output failed: only its input still counts */
     bool notices;               /* it asked for the subprotocol of that name */
-    bool pinged;                /* and nothing came or went since */
     int64_t id;                 /* 0: not a user */
-    size_t in_used;             /* bytes in the inbox */
-    uint8_t *out;               /* its outbox, or a hot one for this turn */
+    uint8_t *in;                /* inbox: bytes read; NULL while there are none */
+    size_t in_used;
+    struct message held;        /* parked: the message that waits; its token lies in
+                                 * the inbox; a null token: no message waits */
+    size_t key_at;              /* JOINING: the handshake's key lies there in the inbox */
+    uint8_t *out;               /* outbox: bytes to write; NULL while there are none */
+    bool stuck;                 /* the kernel took less than all: POLLOUT will tell */
     size_t out_at, out_used;    /* to be written: out[out_at .. out_at+out_used) */
     int64_t since;              /* when it was accepted, or began to leave */
-    int64_t life;               /* when a byte last came or went */
+    int64_t heard;              /* its last sign of life */
+    int64_t pinged;             /* when a ping was queued since then; 0: none was */
     int64_t took;               /* when the kernel last took a byte, or when
                                  * somebody began to wait for that */
+    int64_t tried;              /* when it was last written to */
     int next_in_bucket;         /* users with the same hash */
     int seat;                   /* its index in seats */
     struct ws_decoder ws;
 };
 
 static struct client clients[SLOTS];
-static uint8_t inbox[SLOTS][INBOX_SIZE];
-static uint8_t outbox[SLOTS][OUTBOX_SIZE];
 
-/* All slots: seats[0 .. in_use) are taken, the others free. */
+/* All slots in three groups: seats[0 .. active) are the active ones (part 9),
+ * seats[active .. in_use) the silent ones, the others are free. */
 static int seats[SLOTS];
-static int in_use;
+static int active, in_use;
 static int capacity;            /* CLIENTS, or less where descriptors are short */
-static int staying;             /* those that can't be made to leave for others */
 
-/* Times are microseconds of a clock that nobody sets. */
+/* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
+ * and no look sleeps longer than that.  So it stands still while the server does not
+ * run: stopped by ^Z, blocked by ^S on the terminal of its log, held by a debugger. */
 #define MS INT64_C(1000)
 #define NEVER INT64_MAX
 
-static int64_t now;             /* read once, when poll returns */
+static int64_t now;             /* set once a turn, when poll returns */
+static int64_t system_time;     /* what the system's clock said then */
 static int64_t keep;            /* option -k; 0: clients may be silent */
 static int64_t stop_began;      /* 0: running */
 static int64_t last_out;        /* when a byte last went out to anyone */
 
-static int64_t read_clock(void)
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void move_clock(void)
 {
     struct timespec t;
+    int64_t before = system_time;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 * MS + t.tv_nsec / 1000;
+    system_time = (int64_t)t.tv_sec * 1000 * MS + t.tv_nsec / 1000;
+    now += earlier(system_time - before, TICK_MS * MS);
 }
 
 static int slot_of(const struct client *c)
@@ -197,32 +222,32 @@ static bool is_known(const struct client *c)
     return c->state == OPEN && !c->broken;
 }
 
-/* A set of slots, and of the other places to wait at (part 4). */
-enum { ROUTER = SLOTS, DOOR, PLACES };
+/* Where a message can wait for room, or a client for the router: see part 4.  The
+ * slots are places, too: each stands for its user's outbox. */
+enum { QUEUE = SLOTS, DOOR, NOWHERE };
+enum { ROUTER = SLOTS };        /* it can be parked, as a client can */
 
-struct list {
-    int count;
-    int item[PLACES];
-    bool has[PLACES];
-};
-
-static struct list recent;      /* talked lately: part 9 */
-static struct list written;     /* something was put into the outbox this turn */
-static struct list unserved;    /* places where somebody who waits may go on */
-static struct list leaving;     /* DEAD: reap() frees them */
-
-static void add(struct list *l, int i)
+static void move_to_seat(struct client *c, int seat)
 {
-    if (!l->has[i])
-        l->item[l->count++] = i;
-    l->has[i] = true;
+    struct client *other = &clients[seats[seat]];
+    seats[c->seat] = seats[seat];
+    other->seat = c->seat;
+    seats[seat] = slot_of(c);
+    c->seat = seat;
 }
 
-static int take(struct list *l)
+static void set_active(struct client *c)
 {
-    int i = l->item[--l->count];
-    l->has[i] = false;
-    return i;
+    if (c->seat >= active)
+        move_to_seat(c, active++);
+}
+
+/* A byte came, or a client that was full takes bytes again. */
+static void note_life(struct client *c)
+{
+    c->heard = now;
+    c->pinged = 0;
+    set_active(c);
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
@@ -314,38 +339,59 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
+/* A buffer is lent to an inbox or an outbox while something is in it, so an idle
+ * client needs none.  The one given back last is lent first: the processor's cache
+ * still holds it. */
+static uint8_t buffers[2 * SLOTS][BUFFER_SIZE];
+static uint8_t *lendable[2 * SLOTS];    /* lendable[lent ..] can be lent */
+static int lent;
+
+static uint8_t *lend(void)
+{
+    return lendable[lent++];
+}
+
+static void give_back(uint8_t **buffer)
+{
+    if (*buffer != NULL)
+        lendable[--lent] = *buffer;
+    *buffer = NULL;
+}
+
+static void empty_inbox(struct client *c)
+{
+    c->in_used = 0;
+    give_back(&c->in);
+}
+
+static void empty_outbox(struct client *c)
+{
+    c->out_used = 0;
+    give_back(&c->out);
+}
+
 /* ---- 4. Outboxes and waiting ------------------------------------------------------------
- *
- * While the outbox is empty, what is put into it is built in one of a few hot
- * buffers, and moved only if the kernel does not take it all: who is up to date
- * costs no memory, and the hot buffers stay in the processor's cache. */
-
-enum { HOT = 32 };
-
-static uint8_t hot[HOT][OUTBOX_SIZE];
-static int hot_used;
+ */
 
 static size_t room_of(const struct client *c)
 {
-    return OUTBOX_SIZE - c->out_used;
+    return BUFFER_SIZE - c->out_used;
 }
 
 /* Where the next bytes for c go, up to `most` of them, which is at most its
  * room.  The caller then adds to out_used. */
 static uint8_t *outbox_end(struct client *c, size_t most)
 {
-    int slot = slot_of(c);
     assert(most <= room_of(c));
-    if (c->out_used == 0) {
-        c->out = hot_used < HOT ? hot[hot_used++] : outbox[slot];
+    if (c->out == NULL) {
+        c->out = lend();
         c->out_at = 0;
     }
-    if (most > OUTBOX_SIZE - c->out_at - c->out_used) {
+    if (most > BUFFER_SIZE - c->out_at - c->out_used) {
         memmove(c->out, c->out + c->out_at, c->out_used);
         c->out_at = 0;
     }
-    add(&written, slot);
-    add(&recent, slot);
+    set_active(c);              /* so it is written in this turn */
     return c->out + c->out_at + c->out_used;
 }
 
@@ -378,25 +424,63 @@ static void put_notice(struct client *c, const char *format, ...)
     c->out_used += json_write(out, 0, (const uint8_t *)token, len);
 }
 
-/* Who waits, and where.  A client waits for room in a user's outbox or in the
- * router's queue.  The router itself waits for a user's outbox, and those who
- * want to join wait at the door while it does. */
-static struct place {
-    int first, last;            /* in the order of arrival; NONE: nobody */
-} places[PLACES];
-
-static struct waiter {
-    int at;                     /* the place, or NONE: not parked */
-    int next;                   /* in line behind it, or NONE */
-    size_t needs;               /* bytes, in an outbox */
-    bool served;                /* it was first in line: this once it does not queue */
-} waiters[SLOTS + 1];
+static int parked[SLOTS + 1];   /* who waits: clients, and the router, first come first */
+static int parked_count;
+static int waits_at[SLOTS + 1]; /* the place where each of them waits, or NONE */
 
 static int queue_count;         /* messages in the router's queue */
 
 static bool is_parked(int who)
 {
-    return waiters[who].at != NONE;
+    return waits_at[who] != NONE;
+}
+
+static bool has_waiters(int place)
+{
+    for (int i = 0; i < parked_count; i++)
+        if (waits_at[parked[i]] == place)
+            return true;
+    return false;
+}
+
+static bool is_open(int place)
+{
+    switch (place) {
+    case NOWHERE:
+        return true;
+    case DOOR:
+        return !is_parked(ROUTER);
+    case QUEUE:
+        return queue_count < QUEUE_SIZE;
+    default:
+        return !is_known(&clients[place]) || clients[place].out_used < FULL;
+    }
+}
+
+/* A newcomer does not pass those who wait. */
+static bool may_enter(int place)
+{
+    return is_open(place) && !has_waiters(place);
+}
+
+static void park(int who, int place)
+{
+    if (place < SLOTS && !has_waiters(place))
+        clients[place].took = now;      /* its time to take a byte begins */
+    waits_at[who] = place;
+    parked[parked_count++] = who;
+}
+
+static void unpark(int who)
+{
+    int i = 0;
+    if (!is_parked(who))
+        return;
+    while (parked[i] != who)
+        i++;
+    parked_count--;
+    memmove(parked + i, parked + i + 1, (size_t)(parked_count - i) * sizeof *parked);
+    waits_at[who] = NONE;
 }
 
 /* c can't be reached any more: what was to be sent to it is lost, and `from`
@@ -410,106 +494,26 @@ static void log_gone(const struct client *c, const char *why, size_t from)
         log_left(c, why);
 }
 
-static void park(int who, int at, size_t needs)
+static bool is_leaving(enum state s)
 {
-    assert(at >= SLOTS || needs <= OUTBOX_SIZE);        /* or it would wait for ever */
-    waiters[who] = (struct waiter){ at, NONE, needs, false };
-    if (places[at].first == NONE) {
-        places[at].first = who;
-        if (at < SLOTS)
-            clients[at].took = now;     /* its time to take a byte begins */
-    } else {
-        waiters[places[at].last].next = who;
-    }
-    places[at].last = who;
-}
-
-static void leave_line(int who)
-{
-    int at = waiters[who].at;
-    int before = NONE;
-    if (at == NONE)
-        return;
-    for (int w = places[at].first; w != who; w = waiters[w].next)
-        before = w;
-    if (before == NONE)
-        places[at].first = waiters[who].next;
-    else
-        waiters[before].next = waiters[who].next;
-    if (places[at].last == who)
-        places[at].last = before;
-    waiters[who].at = NONE;
-}
-
-/* All but these may have to make room when all places are taken: of those that
- * have not finished their request, or only linger, the oldest does. */
-static bool is_staying(enum state s)
-{
-    return s == JOINING || s == OPEN || s == CLOSING || s == DRAINING;
+    return s == CLOSING || s == DRAINING || s == LINGERING;
 }
 
 /* The only place that changes a state. */
 static void enter(struct client *c, enum state next)
 {
-    int slot = slot_of(c);
     assert(may_follow[c->state] & BIT(next));
-    staying += is_staying(next) - is_staying(c->state);
+    if (next == REQUEST || (is_leaving(next) && !is_leaving(c->state)))
+        c->since = now;
+    c->took = now;
     c->state = next;
-    c->since = c->took = now;
-    add(&recent, slot);
+    if (next != FREE)
+        set_active(c);
     if (next == DEAD) {
-        leave_line(slot);
-        c->out_used = 0;
-        add(&leaving, slot);
+        unpark(slot_of(c));
+        empty_inbox(c);
+        empty_outbox(c);
     }
-    if (places[slot].first != NONE)
-        add(&unserved, slot);   /* who waits for it waits in vain */
-}
-
-static void router_run(void);
-
-/* Where the queue is full the router is run first: ten is no limit while it can
- * move on. */
-static bool has_room(int at, size_t needs)
-{
-    if (at == DOOR)
-        return !is_parked(ROUTER);
-    if (at == ROUTER && queue_count == QUEUE)
-        router_run();
-    if (at == ROUTER)
-        return queue_count < QUEUE;
-    return !is_known(&clients[at]) || room_of(&clients[at]) >= needs;
-}
-
-/* May `who` put something there now?  If not it is parked: whoever comes while
- * others wait queues behind them, so that every sender gets the same share and
- * a big message is not starved by small ones. */
-static bool gets_room(int who, int at, size_t needs, bool served)
-{
-    if ((served || places[at].first == NONE) && has_room(at, needs))
-        return true;
-    park(who, at, needs);
-    return false;
-}
-
-static void resume(int who);
-
-static void serve(int at)
-{
-    int who;
-    while ((who = places[at].first) != NONE && has_room(at, waiters[who].needs)) {
-        leave_line(who);
-        /* At its own outbox it waited for room to be answered in.  For the message
-         * that it sends next, it has not queued yet. */
-        waiters[who].served = at != who;
-        resume(who);
-    }
-}
-
-static void serve_all(void)
-{
-    while (unserved.count > 0)
-        serve(take(&unserved));
 }
 
 /* ---- 5. The two approaches ---------------------------------------------------------------
@@ -518,12 +522,6 @@ static void serve_all(void)
  * goroutine is POLLIN and digest(), its sending goroutine and channel are the
  * outbox and POLLOUT, the router's goroutine is router_run(), and to block on
  * a full channel is to be parked. */
-
-struct message {
-    int64_t from, to;           /* user ids */
-    const uint8_t *token;       /* the JSON string, quotes and all */
-    size_t len;
-};
 
 enum { BUCKETS = 4096 };        /* a power of two */
 
@@ -565,30 +563,26 @@ static void log_message(const struct message *m, const char *what)
                  quote(m->token, m->len).text);
 }
 
-/* The article logs it; a sender that speaks `notices` is told as well.  The
- * reply reserve is for what a client is told about its own frames, so that the
- * router, which is late, has to find room like anyone else.  Returns false if
- * it is parked until there is. */
-static bool undeliverable(const struct message *m, int who, bool served)
+/* Where the message needs room: at its recipient; if that is not connected, at
+ * the sender, if the sender is told so. */
+static int place_of(const struct message *m)
+{
+    const struct client *to = find_user(m->to), *from;
+    if (to != NULL)
+        return slot_of(to);
+    from = find_user(m->from);
+    return from != NULL && from->notices ? slot_of(from) : NOWHERE;
+}
+
+/* The article logs it; a sender that speaks `notices` is told as well. */
+static void undeliverable(const struct message *m)
 {
     struct client *from = find_user(m->from);
-    if (from != NULL && from->notices) {
-        if (who == ROUTER && !gets_room(who, slot_of(from), REPLY_MAX + RESERVE, served))
-            return false;
+    if (from != NULL && from->notices)
         put_notice(from, "user %" PRId64 " is not connected", m->to);
-    }
     if (!quiet)
         log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
                  " is not connected", m->from, m->to, m->to);
-    return true;
-}
-
-static void log_wait(const struct message *m, int who)
-{
-    if (who == ROUTER)
-        log_line("the router waits for room at user %" PRId64, m->to);
-    else
-        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, m->to);
 }
 
 /* Bytes that the message takes in an outbox, at most. */
@@ -605,92 +599,85 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* Hands the message to its recipient.  Returns false if there is no room in its
- * outbox: then `who` is parked until there is. */
-static bool deliver(const struct message *m, int who)
+/* The place of the message is open. */
+static void deliver(const struct message *m)
 {
     struct client *to = find_user(m->to);
-    bool served = waiters[who].served;
-
-    waiters[who].served = false;
-    if (to == NULL)
-        return undeliverable(m, who, served);
-    if (!gets_room(who, slot_of(to), size_of(m) + RESERVE, served)) {
-        log_wait(m, who);
-        return false;
+    if (to == NULL) {
+        undeliverable(m);
+        return;
     }
     put_message(to, m);
     log_message(m, "");
-    return true;
 }
 
 /* ---- Approach A: the router --------------------------------------------------------------
  * All messages pass through one queue, and router_run() alone takes them out.
  * It waits for the recipient of the first one, and all behind it wait, too. */
 
-static struct message queue[QUEUE];
-static uint8_t queued[QUEUE][MESSAGE];  /* copies: the sender's buffer goes on */
+static struct queued {
+    struct message message;
+    uint8_t bytes[MESSAGE];     /* a copy of its token: the sender's inbox moves on */
+} queue[QUEUE_SIZE];
 static int queue_head;
+
+static int router_place(const struct message *m)
+{
+    (void)m;
+    return QUEUE;
+}
 
 static void router_run(void)
 {
-    while (queue_count > 0 && !is_parked(ROUTER) && deliver(&queue[queue_head], ROUTER)) {
-        queue_head = (queue_head + 1) % QUEUE;
+    while (queue_count > 0 && !is_parked(ROUTER)) {
+        const struct message *m = &queue[queue_head].message;
+        int place = place_of(m);
+        if (!may_enter(place)) {
+            park(ROUTER, place);
+            log_line("the router waits for room at user %" PRId64, clients[place].id);
+            return;
+        }
+        deliver(m);
+        queue_head = (queue_head + 1) % QUEUE_SIZE;
         queue_count--;
     }
 }
 
-static bool router_send(const struct message *m, int sender)
+/* With threads the router would run at any time from here on.  In this one thread it
+ * runs at once, so messages stay in the queue only while it waits. */
+static void router_send(const struct message *m)
 {
-    bool served = waiters[sender].served;
-    int tail;
-    waiters[sender].served = false;
-    if (!gets_room(sender, ROUTER, 0, served)) {
-        log_line("user %" PRId64 " waits for the router", m->from);
-        return false;
-    }
+    struct queued *q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
     assert(m->len <= MESSAGE);
-    tail = (queue_head + queue_count++) % QUEUE;
-    queue[tail] = *m;
-    queue[tail].token = memcpy(queued[tail], m->token, m->len);
-    return true;
-}
-
-/* Joining and leaving are the router's work as well, and wait while it waits. */
-static bool router_is_free(void)
-{
-    return !is_parked(ROUTER);
+    q->message = *m;
+    q->message.token = memcpy(q->bytes, m->token, m->len);
+    router_run();
 }
 
 /* ---- Approach B: the user directory --------------------------------------------------------
  * No queue: whoever read the message finds the recipient and delivers it.  With
  * threads, the table would need the article's RWMutex. */
 
-static bool directory_send(const struct message *m, int sender)
+static int directory_place(const struct message *m)
 {
-    return deliver(m, sender);
+    return place_of(m);
 }
 
-static void directory_run(void)
+static void directory_send(const struct message *m)
 {
-}
-
-static bool directory_is_free(void)
-{
-    return true;
+    deliver(m);
 }
 
 static const struct approach {
     const char *name;
-    bool (*send)(const struct message *, int sender);   /* false: it is parked */
-    void (*run)(void);                                  /* once a turn */
-    bool (*is_free)(void);                              /* may users join and leave? */
+    int (*place)(const struct message *);       /* where it needs room */
+    void (*send)(const struct message *);       /* puts it there */
 } approaches[] = {
-    { "directory", directory_send, directory_run, directory_is_free },
-    { "router", router_send, router_run, router_is_free },
+    { "directory", directory_place, directory_send },
+    { "router", router_place, router_send },
 };
 
-static const struct approach *approach = &approaches[0];
+static const struct approach *approach;
 
 /* ---- 6. What clients say --------------------------------------------------------------------- */
 
@@ -705,6 +692,22 @@ static void start_close(struct client *c, int code, const char *reason)
     enter(c, CLOSING);
 }
 
+/* Sends the message, or parks its sender: then it stays in the inbox. */
+static void send_or_park(struct client *c, const struct message *m)
+{
+    int place = approach->place(m);
+    if (may_enter(place)) {
+        approach->send(m);
+        return;
+    }
+    c->held = *m;
+    park(slot_of(c), place);
+    if (place == QUEUE)
+        log_line("user %" PRId64 " waits for the router", m->from);
+    else
+        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, clients[place].id);
+}
+
 static void chat_message(struct client *c, const uint8_t *buf, const struct ws_event *e)
 {
     struct json_message j;
@@ -713,8 +716,7 @@ static void chat_message(struct client *c, const uint8_t *buf, const struct ws_e
         put_notice(c, "not delivered: byte %zu: not UTF-8", e->bad);
     } else if (json_read(buf + e->at, e->len, &j)) {
         m = (struct message){ c->id, j.recipient_id, buf + e->at + j.at, j.len };
-        if (!approach->send(&m, slot_of(c)))
-            ws_again(&c->ws);
+        send_or_park(c, &m);
         return;
     } else if (j.wanted == NULL) {
         put_notice(c, "not delivered: byte %zu: ends after byte %zu: a message is one line",
@@ -778,7 +780,7 @@ static bool may_be_answered(struct client *c)
 {
     if (c->broken || room_of(c) >= RESERVE)
         return true;
-    park(slot_of(c), slot_of(c), RESERVE);
+    park(slot_of(c), slot_of(c));
     return false;
 }
 
@@ -930,15 +932,14 @@ static int64_t last_id;
 
 /* A user is in the table before its 101 goes out: a message that is sent to it
  * the moment it sees the 101 arrives. */
-static void admit(struct client *c, const uint8_t *buf, const struct ws_request *r)
+static void admit(struct client *c)
 {
     char accept[WS_ACCEPT_LEN + 1], headers[256];
     uint8_t *out = outbox_end(c, PAGE_SIZE);
     c->id = ++last_id;
-    c->notices = r->offers;
     table_add(c);
     enter(c, OPEN);
-    ws_accept_key(buf + r->key.at, accept);
+    ws_accept_key(c->in + c->key_at, accept);
     sprintf(headers, "Sec-WebSocket-Accept: %s\r\nChat-User-Id: %" PRId64 "\r\n%s", accept, c->id,
             c->notices ? "Sec-WebSocket-Protocol: notices\r\n" : "");
     c->out_used += ws_write_response(out, PAGE_SIZE, 101, headers, "", false);
@@ -947,13 +948,13 @@ static void admit(struct client *c, const uint8_t *buf, const struct ws_request 
     if (!quiet)
         log_line("user %" PRId64 " joined from %s%s", c->id, peer_of(c).text,
                  c->notices ? ", with notices" : "");
-    ws_start(&c->ws, r->size, MESSAGE);
 }
 
-static void take_request(struct client *c, const uint8_t *buf, size_t len)
+static void take_request(struct client *c)
 {
+    const uint8_t *buf = c->in;
     struct ws_request r;
-    if (!ws_parse_request(buf, len, "notices", &r))
+    if (!ws_parse_request(buf, c->in_used, "notices", &r))
         return;
     if ((r.status == 101 || r.reason == NULL) && !is_let_in(buf, &r)) {
         refuse_origin(c, buf, &r);
@@ -962,58 +963,93 @@ static void take_request(struct client *c, const uint8_t *buf, size_t len)
     } else if (r.status != 101) {
         show_page(c, buf, &r);
     } else {
-        if (c->state == REQUEST)
-            enter(c, JOINING);
-        if (approach->is_free())
-            admit(c, buf, &r);
+        enter(c, JOINING);
+        c->key_at = r.key.at;
+        c->notices = r.offers;
+        ws_start(&c->ws, r.size, MESSAGE);
+        if (may_enter(DOOR))
+            admit(c);
         else
-            park(slot_of(c), DOOR, 0);
+            park(slot_of(c), DOOR);
     }
 }
 
-/* Everything that buf[0..len) holds, up to where c has to wait; what is left
- * then goes to its inbox. */
-static void digest(struct client *c, uint8_t *buf, size_t len)
+/* Everything that its inbox holds, up to where c has to wait. */
+static void digest(struct client *c)
 {
     int slot = slot_of(c);
-    if (c->state == REQUEST || c->state == JOINING)
-        take_request(c, buf, len);
-    while (c->state == OPEN && !is_parked(slot) && may_be_answered(c) && next_frame(c, buf, len))
+    if (c->state == REQUEST)
+        take_request(c);
+    while (c->state == OPEN && !is_parked(slot) && may_be_answered(c) && next_frame(c, c->in, c->in_used))
         ;
-    waiters[slot].served = false;
-    c->in_used = 0;
-    if (c->state == REQUEST || c->state == JOINING || c->state == OPEN)
-        c->in_used = ws_keep(&c->ws, inbox[slot], buf, len);
+    if (is_parked(slot) || c->state == REQUEST)
+        return;                 /* nothing in the inbox moves */
+    c->in_used = c->state == OPEN ? ws_keep(&c->ws, c->in, c->in, c->in_used) : 0;
+    if (c->in_used == 0)
+        empty_inbox(c);
 }
 
 static bool wants_input(const struct client *c);
 static void receive(struct client *c);
 
-/* Goes on where it was parked.  If that was its last whole frame it is read at
- * once: waiting for the next look, it would be out of the line while those who
- * have more in their inbox are served again and again. */
-static void resume(int who)
+/* It reads once more if it can: a client whose inbox is used up would lose its
+ * share to those that have more in theirs. */
+static void go_on(struct client *c)
 {
-    struct client *c = &clients[who];
-    if (who == ROUTER) {
-        router_run();
-        add(&unserved, ROUTER);
-        add(&unserved, DOOR);
-        return;
-    }
-    c->life = now;
-    add(&recent, who);
-    digest(c, inbox[who], c->in_used);
+    struct message held = c->held;
+    c->held.token = NULL;
+    note_life(c);               /* a client that is parked is not silent */
+    if (c->state == JOINING)
+        admit(c);
+    if (held.token != NULL)
+        approach->send(&held);
+    digest(c);
     if (wants_input(c) && c->state == OPEN)
         receive(c);
+}
+
+/* Everybody whose place is open goes on, first come, first served.  A client that
+ * is parked again stands at the end, and is reached again. */
+static void continue_parked(void)
+{
+    for (int i = 0; i < parked_count; ) {
+        int who = parked[i];
+        if (!is_open(waits_at[who])) {
+            i++;
+            continue;
+        }
+        unpark(who);
+        if (who != ROUTER) {
+            go_on(&clients[who]);
+        } else {
+            router_run();
+            i = 0;              /* now the queue and the door are open for the first */
+        }
+    }
+}
+
+static bool is_anyone_ready(void)
+{
+    for (int i = 0; i < parked_count; i++)
+        if (is_open(waits_at[parked[i]]))
+            return true;
+    return false;
 }
 
 /* ---- 7. Leaving --------------------------------------------------------------------------------
  * Clients are marked where the trouble is seen, and removed in one place. */
 
+/* Bytes in the inbox of a parked client: the message that waits or is not whole
+ * yet, and what came behind it. */
+static size_t waiting_bytes(const struct client *c)
+{
+    size_t message = c->held.token != NULL || !c->ws.whole ? c->ws.end - c->ws.start : 0;
+    return is_parked(slot_of(c)) && c->state == OPEN ? message + c->in_used - c->ws.at : 0;
+}
+
 static void drop(struct client *c, const char *why)
 {
-    log_gone(c, why, is_parked(slot_of(c)) ? c->in_used : 0);
+    log_gone(c, why, waiting_bytes(c));
     enter(c, DEAD);
 }
 
@@ -1025,9 +1061,7 @@ static void output_failed(struct client *c, const char *why)
     }
     log_gone(c, why, 0);        /* what it sent still counts */
     c->broken = true;
-    c->out_used = 0;
-    if (places[slot_of(c)].first != NONE)
-        add(&unserved, slot_of(c));
+    empty_outbox(c);
 }
 
 static void input_ended(struct client *c)
@@ -1038,7 +1072,7 @@ static void input_ended(struct client *c)
 
     log_left(c, "end of input");
     if (c->state == REQUEST && c->in_used > 0)
-        refuse(c, inbox[slot_of(c)], &cut);
+        refuse(c, c->in, &cut);
     else if (c->out_used > 0)
         enter(c, DRAINING);
     else
@@ -1057,21 +1091,11 @@ static void all_written(struct client *c)
     }
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t stall_deadline(const struct client *c)
-{
-    return places[slot_of(c)].first != NONE && !c->broken ? c->took + STALL_MS * MS : NEVER;
-}
-
 static int64_t silence_deadline(const struct client *c)
 {
     if (keep == 0 || is_parked(slot_of(c)))
         return NEVER;
-    return c->life + (c->pinged ? 2 : 1) * keep;
+    return (c->pinged != 0 ? c->pinged : c->heard) + keep;
 }
 
 /* When c is to be looked after even if nothing comes or goes. */
@@ -1081,7 +1105,7 @@ static int64_t deadline_of(const struct client *c)
     case REQUEST:
         return c->since + HANDSHAKE_MS * MS;
     case OPEN:
-        return earlier(stall_deadline(c), silence_deadline(c));
+        return silence_deadline(c);
     case CLOSING:
     case DRAINING:
     case LINGERING:
@@ -1093,37 +1117,47 @@ static int64_t deadline_of(const struct client *c)
 
 static void flush(struct client *c);
 
-/* 5.5.2.  The ping's own bytes are no sign of life.  Where the outbox is not
- * empty, what lies in it does for a ping. */
+/* 5.5.2.  If its outbox is full, the bytes that lie there serve as the ping. */
 static void ping(struct client *c)
 {
-    int64_t life = c->life;
-    if (c->out_used == 0 && !c->broken) {
+    if (is_open(slot_of(c)))
         put_control(c, WS_OP_PING, (const uint8_t *)"", 0);
-        flush(c);
-    }
-    c->life = life;
-    c->pinged = true;
+    c->pinged = now;
 }
 
+/* The deadline of c has passed. */
 static void expire(struct client *c)
 {
     static const struct ws_request late = { .status = 408, .reason = "no whole request in time" };
     char why[64];
 
+    if (c->out_used > 0)
+        flush(c);
+    if (deadline_of(c) > now)
+        return;
     if (c->state == REQUEST && c->in_used > 0) {
-        refuse(c, inbox[slot_of(c)], &late);
-    } else if (c->state == OPEN && now < stall_deadline(c) && !c->pinged) {
+        refuse(c, c->in, &late);
+    } else if (c->state == OPEN && c->pinged == 0) {
         ping(c);
     } else {
-        if (c->state != OPEN)
-            sprintf(why, "did not close in time");
-        else if (now >= stall_deadline(c))
-            sprintf(why, "did not read for %g s", STALL_MS / 1e3);
-        else
+        if (c->state == OPEN)
             sprintf(why, "silent for %g s", 2 * (double)keep / 1e6);
+        else
+            sprintf(why, "did not close in time");
         drop(c, why);
     }
+}
+
+/* Somebody waits for room in c's outbox.  POLLOUT comes late, on Linux when a third of
+ * the kernel's buffer is free: so it is written to without it. */
+static void retry(struct client *c)
+{
+    char why[64];
+    flush(c);
+    if (is_open(slot_of(c)) || now - c->took < STALL_MS * MS)
+        return;
+    sprintf(why, "did not read for %g s", STALL_MS / 1e3);
+    drop(c, why);
 }
 
 static void expire_all(void)
@@ -1131,72 +1165,75 @@ static void expire_all(void)
     for (int i = 0; i < in_use; i++)
         if (deadline_of(&clients[seats[i]]) <= now)
             expire(&clients[seats[i]]);
+    for (int i = 0; i < parked_count; i++) {
+        int place = waits_at[parked[i]];
+        if (place < SLOTS && !is_open(place) && clients[place].tried + RETRY_MS * MS <= now)
+            retry(&clients[place]);
+    }
 }
 
 static void set_free(struct client *c)
 {
-    int seat = c->seat;
-    int last = --in_use;
-    seats[seat] = seats[last];
-    clients[seats[seat]].seat = seat;
-    seats[last] = slot_of(c);
+    move_to_seat(c, --active);
+    move_to_seat(c, --in_use);
     enter(c, FREE);
 }
 
 /* A slot is free once nobody waits for it any more, and the router is not stuck. */
-static void reap(void)
+static bool may_be_freed(const struct client *c)
 {
-    int kept = 0;
-    for (int i = 0; i < leaving.count; i++) {
-        int slot = leaving.item[i];
-        struct client *c = &clients[slot];
-        if (c->fd != NONE)
-            close(c->fd);
-        c->fd = NONE;
-        if (places[slot].first != NONE || (c->id != 0 && !approach->is_free())) {
-            leaving.item[kept++] = slot;
-            continue;
-        }
-        if (c->id != 0)
-            table_remove(c);
-        leaving.has[slot] = false;
-        set_free(c);
-    }
-    leaving.count = kept;
+    return !has_waiters(slot_of(c)) && (c->id == 0 || !is_parked(ROUTER));
+}
+
+static void reap(struct client *c)
+{
+    if (c->fd != NONE)
+        close(c->fd);
+    c->fd = NONE;
+    if (!may_be_freed(c))
+        return;
+    if (c->id != 0)
+        table_remove(c);
+    set_free(c);
 }
 
 /* ---- 8. Sockets ------------------------------------------------------------------------------------ */
 
+static bool is_blocked(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS;
+}
+
 static void flush(struct client *c)
 {
     ssize_t n = write(c->fd, c->out + c->out_at, c->out_used);
+    c->tried = now;
     if (n > 0) {
         c->out_at += (size_t)n;
         c->out_used -= (size_t)n;
-        c->took = c->life = last_out = now;
-        c->pinged = false;
-    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
+        c->took = last_out = now;
+        if (c->stuck)
+            note_life(c);       /* the kernel has room again: the peer took something */
+        c->stuck = c->out_used > 0;
+    } else if (is_blocked(errno)) {
+        c->stuck = true;
+    } else {
         output_failed(c, strerror(errno));
+    }
+    if (c->out_used == 0) {
+        empty_outbox(c);
+        all_written(c);
     }
 }
 
 /* One write for each outbox a turn, so that many messages share it. */
 static void flush_all(void)
 {
-    while (written.count > 0) {
-        int slot = take(&written);
-        struct client *c = &clients[slot];
-        if (c->out_used > 0)
+    for (int i = 0; i < active; i++) {
+        struct client *c = &clients[seats[i]];
+        if (c->out_used > 0 && !c->stuck)
             flush(c);
-        if (c->out_used == 0) {
-            all_written(c);
-        } else if (c->out != outbox[slot]) {
-            memcpy(outbox[slot], c->out + c->out_at, c->out_used);
-            c->out = outbox[slot];
-            c->out_at = 0;
-        }
     }
-    hot_used = 0;
 }
 
 static bool wants_input(const struct client *c)
@@ -1205,29 +1242,29 @@ static bool wants_input(const struct client *c)
         || (c->state == OPEN && !is_parked(slot_of(c)));
 }
 
-/* Also while the outbox is empty and somebody waits: it has room, go on. */
 static bool wants_output(const struct client *c)
 {
-    return c->out_used > 0 || (is_known(c) && places[slot_of(c)].first != NONE);
+    return c->out_used > 0;
 }
-
-/* While nothing lies in its inbox, a client is read into one buffer that all
- * share: only what is left then needs memory of its own. */
-static uint8_t shared_inbox[INBOX_SIZE];
 
 static void receive(struct client *c)
 {
-    uint8_t *buf = c->in_used > 0 ? inbox[slot_of(c)] : shared_inbox;
-    ssize_t n = read(c->fd, buf + c->in_used, INBOX_SIZE - c->in_used);
+    size_t room = BUFFER_SIZE - c->in_used;
+    ssize_t n;
+    if (c->in == NULL)
+        c->in = lend();
+    n = read(c->fd, c->in + c->in_used, room < FULL ? room : FULL);
     if (n > 0) {
-        c->life = now;
-        c->pinged = false;
-        digest(c, buf, c->in_used + (size_t)n);
+        c->in_used += (size_t)n;
+        note_life(c);
+        digest(c);
     } else if (n == 0) {
         input_ended(c);
-    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ENOBUFS) {
+    } else if (!is_blocked(errno)) {
         drop(c, strerror(errno));
     }
+    if (c->in_used == 0)
+        empty_inbox(c);
 }
 
 static int listeners[LISTENERS], listener_count;
@@ -1238,45 +1275,64 @@ static void set_option(int fd, int level, int name, int value)
     setsockopt(fd, level, name, &value, sizeof value);
 }
 
-static void seat_client(int fd)
+static struct client *seat_client(int fd)
 {
     int slot = seats[in_use];
     struct client *c = &clients[slot];
     fcntl(fd, F_SETFL, O_NONBLOCK);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);        /* a lone message waits for nothing */
     set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
-    *c = (struct client){ .fd = fd, .seat = in_use++, .life = now };
+    *c = (struct client){ .fd = fd, .seat = in_use++, .heard = now };
     ws_start(&c->ws, 0, MESSAGE);
     enter(c, REQUEST);
+    return c;
 }
 
-/* Those in these two states are always in `recent`. */
-static bool evict(void)
+/* May it be closed when all seats are taken? */
+static bool is_evictable(const struct client *c)
 {
-    struct client *oldest = NULL;
-    for (int i = 0; i < recent.count; i++) {
-        struct client *c = &clients[recent.item[i]];
-        if ((c->state == REQUEST || c->state == LINGERING)
-            && (oldest == NULL || c->since < oldest->since))
-            oldest = c;
-    }
-    if (oldest == NULL)
-        return false;
-    if (oldest->id == 0 && !quiet)
-        log_line("%s: made room for another connection", peer_of(oldest).text);
-    enter(oldest, DEAD);
-    return true;
+    return c->state == REQUEST || c->state == LINGERING;
 }
 
-/* Is there a seat for one more, made free if need be?  Nobody can keep others out
- * with half-open connections.  But where all seats belong to those who stay, who
- * lingers after a 503 has none to give. */
+/* It is read first: a whole request is answered, not cut off. */
+static void evict(struct client *c)
+{
+    size_t before;
+    do {
+        before = c->in_used;
+        if (c->state == REQUEST)
+            receive(c);
+    } while (c->state == REQUEST && c->in_used > before);
+    if (is_evictable(c)) {
+        if (c->id == 0 && !quiet)
+            log_line("%s: made room for another connection", peer_of(c).text);
+        enter(c, DEAD);
+    }
+    if (c->state == DEAD)
+        reap(c);
+}
+
+/* Is there a seat for one more?  The oldest connection that has not finished its
+ * request, or only lingers, is evicted for it: nobody can keep others out with
+ * half-open connections.  If the others alone take all seats, evicting is no use. */
 static bool find_seat(void)
 {
-    bool found = staying < capacity;
-    while (found && in_use - leaving.count >= capacity)
-        found = evict();
-    return found;
+    while (in_use >= capacity) {
+        struct client *oldest = NULL;
+        int evictable = 0;
+        for (int i = 0; i < active; i++) {      /* such clients are always active */
+            struct client *c = &clients[seats[i]];
+            if (!is_evictable(c))
+                continue;
+            evictable++;
+            if (oldest == NULL || c->since < oldest->since)
+                oldest = c;
+        }
+        if (in_use - evictable >= capacity)
+            return false;
+        evict(oldest);
+    }
+    return true;
 }
 
 static void accept_from(int listener)
@@ -1291,10 +1347,10 @@ static void accept_from(int listener)
             return;
         }
         bool full = !find_seat();
-        seat_client(fd);
+        struct client *c = seat_client(fd);
         if (full) {
             struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };
-            refuse(&clients[seats[in_use - 1]], NULL, &r);
+            refuse(c, NULL, &r);
         }
     }
 }
@@ -1303,17 +1359,18 @@ static void accept_from(int listener)
  *
  * poll() looks at every descriptor on every call, a third of a microsecond each
  * or more: among 10,000 idle users, each message of two who talk would cost
- * milliseconds.  So there are two looks.  The short one is at those who talked
- * lately or are in the middle of something.  The look at everyone comes
- *   - when the short one was quiet for a millisecond: then we sleep in it;
- *   - else when the last one is ten times its own cost ago, so that it takes a
- *     tenth of the time at most, but never later than 20 ms, so that whoever
- *     was silent is heard in good time.  Deadlines are checked with it. */
+ * milliseconds.  So there are two looks: at the active clients, and at everyone.
+ *
+ * Active is a client that was heard, or that took bytes, within the last 2 ms,
+ * and every client on its way in or out.  While somebody talks, the server looks
+ * at the active ones; at everyone again after 2 us for each client, at most 20 ms.
+ * When nothing was heard for 2 ms it looks at everyone, and sleeps there.
+ * Deadlines are checked with the look at everyone. */
 
 enum {
-    QUIET_MS = 1,
-    LATELY_MS = 20,             /* also the longest time without a look at everyone */
-    COST_SHARE = 10
+    LATELY_MS = 2,
+    LOOK_US = 2,                /* for each client, to the next look at everyone */
+    LOOK_MAX_MS = 20            /* the same for all of them, at most */
 };
 
 /* First the signal pipe, then the listeners, then clients. */
@@ -1322,12 +1379,9 @@ static int watched_slot[SLOTS + LISTENERS + 1];
 static int watched_count;
 
 static int signal_pipe[2];
-static bool was_quiet;          /* nothing was seen for a while */
 static int64_t last_seen;       /* when poll last found somebody */
-static int64_t last_full_look, full_look_cost;
-static int64_t soonest;         /* deadline, as of the last look at everyone */
+static int64_t last_full_look;
 static int64_t alarm_at;        /* NEVER: no alarm is set */
-static unsigned turns;
 
 static void watch(int fd, int events, int slot)
 {
@@ -1343,31 +1397,22 @@ static void watch_client(int slot)
         watch(c->fd, events, slot);
 }
 
-static bool is_recent(const struct client *c)
+static bool is_active(const struct client *c)
 {
-    return c->state == REQUEST || c->state == CLOSING || c->state == DRAINING
-        || c->state == LINGERING
-        || (c->state == OPEN && (wants_output(c) || now - c->life < LATELY_MS * MS));
+    return (c->state != JOINING && c->state != OPEN)
+        || now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
 }
 
-/* Returns how many are left. */
-static int forget_silent(void)
+/* Removes the dead, and moves the silent out of the active group. */
+static void tidy(void)
 {
-    int kept = 0;
-
-    for (int i = 0; i < recent.count; i++) {
-        int slot = recent.item[i];
-        recent.has[slot] = is_recent(&clients[slot]);
-        if (recent.has[slot])
-            recent.item[kept++] = slot;
+    for (int i = active - 1; i >= 0; i--) {
+        struct client *c = &clients[seats[i]];
+        if (c->state == DEAD)
+            reap(c);
+        else if (!is_active(c))
+            move_to_seat(c, --active);
     }
-    return recent.count = kept;
-}
-
-static void watch_recent(void)
-{
-    for (int i = 0; i < recent.count; i++)
-        watch_client(recent.item[i]);
 }
 
 static int64_t end_of_stopping(void)
@@ -1378,13 +1423,16 @@ static int64_t end_of_stopping(void)
                    (last_out > stop_began ? last_out : stop_began) + STOP_QUIET_MS * MS);
 }
 
-static void watch_everyone(void)
+/* When there is something to do although nothing comes or goes. */
+static int64_t next_deadline(void)
 {
-    soonest = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
-    for (int i = 0; i < in_use; i++) {
-        watch_client(seats[i]);
-        soonest = earlier(soonest, deadline_of(&clients[seats[i]]));
-    }
+    int64_t next = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
+    for (int i = 0; i < in_use; i++)
+        next = earlier(next, deadline_of(&clients[seats[i]]));
+    for (int i = 0; i < parked_count; i++)
+        if (waits_at[parked[i]] < SLOTS)
+            next = earlier(next, clients[waits_at[parked[i]]].tried + RETRY_MS * MS);
+    return next;
 }
 
 /* With a timeout, poll sets a timer on each call and removes it on return, which
@@ -1396,32 +1444,37 @@ static void set_alarm(int64_t when)
 {
     int64_t us = when > now ? when - now : 1;
     struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
-    if (when >= alarm_at)
+    if (when == NEVER || (now < alarm_at && alarm_at <= when))
         return;
     setitimer(ITIMER_REAL, &in, NULL);
     alarm_at = when;
 }
 
-static bool is_look_at_everyone_due(void)
+/* With a deadline to come, the clock has to tick. */
+static int64_t end_of_sleep(void)
 {
-    int64_t age = now - last_full_look;
-    return age >= COST_SHARE * full_look_cost || age >= LATELY_MS * MS || now >= soonest;
+    int64_t next = next_deadline();
+    return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
 }
 
-/* The only call of poll.  Returns whether it was a look at everyone.
+static int64_t next_full_look(void)
+{
+    return last_full_look + earlier((int64_t)in_use * LOOK_US, LOOK_MAX_MS * MS);
+}
+
+/* The only call of poll.  Returns how many descriptors it looked at.
  *
  *                                   looks at      and waits
- *   quiet, or all talked lately     everyone      until something is due
+ *   quiet, or all are active        everyone      until something is due
  *   a look at everyone is due       everyone      not at all
- *   else                            recent ones   for a millisecond
+ *   else                            active ones   for 2 ms
  *
- * It waits for nothing if somebody who was parked may go on. */
-static bool look(void)
+ * It waits for nothing if somebody who is parked may go on. */
+static int look(void)
 {
-    bool may_sleep = was_quiet || forget_silent() == in_use;
-    bool full = may_sleep || is_look_at_everyone_due();
-    bool waits = unserved.count == 0 && (may_sleep || !full);
-    int64_t start = waits ? now : read_clock();
+    bool idle = active == in_use || now - last_seen >= LATELY_MS * MS;
+    bool full = idle || now >= next_full_look();
+    bool waits = (idle || !full) && !is_anyone_ready();
     int seen;
 
     watched_count = 0;
@@ -1430,22 +1483,17 @@ static bool look(void)
         bool may_accept = now >= accept_again && in_use < SLOTS;
         watch(may_accept ? listeners[i] : NONE, POLLIN, NONE);  /* poll skips NONE, it is < 0 */
     }
-    if (full)
-        watch_everyone();
-    else
-        watch_recent();
+    for (int i = 0; i < (full ? in_use : active); i++)
+        watch_client(seats[i]);
     if (waits)
-        set_alarm(full ? soonest : now + QUIET_MS * MS);
+        set_alarm(full ? end_of_sleep() : now + LATELY_MS * MS);
     seen = poll(watched, (nfds_t)watched_count, waits ? -1 : 0);
-    now = read_clock();
+    move_clock();
     if (seen > (watched[0].revents != 0 ? 1 : 0))
         last_seen = now;
-    was_quiet = now - last_seen >= QUIET_MS * MS;
-    if (full && !waits)
-        full_look_cost = now - start;
-    if (full)
+    if (full && seen >= 0)      /* not cut short by a signal */
         last_full_look = now;
-    return full;
+    return watched_count;
 }
 
 /* POLLERR and POLLHUP mean "try what you wanted": a write then fails, and a
@@ -1456,29 +1504,17 @@ static void attend(const struct pollfd *p, int slot)
     int got = (p->revents & (POLLERR | POLLHUP)) != 0 ? p->events : p->events & p->revents;
     if (p->revents == 0)
         return;
-    add(&recent, slot);
-    if (got & POLLOUT) {
-        add(&written, slot);
-        if (places[slot].first != NONE) {       /* they go on in this turn */
-            if (c->out_used > 0)
-                flush(c);
-            add(&unserved, slot);
-        }
-    }
+    if ((got & POLLOUT) && wants_output(c))
+        flush(c);               /* whoever waits for it goes on in this turn */
     if ((got & POLLIN) && wants_input(c))
         receive(c);
 }
 
-/* Each turn begins with another one: where the outbox that all write to is full
- * before the last is read, it is not always the same who has to wait. */
 static void attend_all(void)
 {
-    turns++;
-    for (int i = 0; i < watched_count; i++) {
-        int k = (int)((turns + (unsigned)i) % (unsigned)watched_count);
-        if (watched_slot[k] != NONE)
-            attend(&watched[k], watched_slot[k]);
-    }
+    for (int i = 0; i < watched_count; i++)
+        if (watched_slot[i] != NONE)
+            attend(&watched[i], watched_slot[i]);
 }
 
 /* ---- 10. Starting, stopping, main --------------------------------------------------------------------- */
@@ -1500,10 +1536,10 @@ static void on_signal(int number)
 /* What is still queued has found no room in this turn either, and is lost. */
 static void empty_queue(void)
 {
-    leave_line(ROUTER);
+    unpark(ROUTER);
     for (; queue_count > 0; queue_count--) {
-        log_message(&queue[queue_head], "lost, the server is stopping: ");
-        queue_head = (queue_head + 1) % QUEUE;
+        log_message(&queue[queue_head].message, "lost, the server is stopping: ");
+        queue_head = (queue_head + 1) % QUEUE_SIZE;
     }
 }
 
@@ -1515,8 +1551,8 @@ static void say_goodbye(struct client *c)
         return;
     log_left(c, "the server is stopping");
     if (is_parked(slot_of(c)))
-        log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, c->in_used);
-    leave_line(slot_of(c));
+        log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, waiting_bytes(c));
+    unpark(slot_of(c));
     start_close(c, WS_GOING_AWAY, "the server is stopping");
 }
 
@@ -1544,19 +1580,18 @@ static void obey_signal(void)
 
 static void turn(void)
 {
-    bool full = look();
-    for (int i = 0; i < listener_count; i++)
-        if (watched[1 + i].revents != 0)
-            accept_from(listeners[i]);
+    look();
     attend_all();
-    serve_all();
-    approach->run();
+    continue_parked();
+    if (last_full_look == now)
+        expire_all();
     if (watched[0].revents != 0)
         obey_signal();
     flush_all();
-    if (full && soonest <= now)
-        expire_all();
-    reap();
+    tidy();
+    for (int i = 0; i < listener_count; i++)
+        if (watched[1 + i].revents != 0)
+            accept_from(listeners[i]);
 }
 
 static bool is_over(void)
@@ -1802,31 +1837,26 @@ static void read_options(int argc, char **argv, const char **address, const char
 static void first_state(void)
 {
     memset(clients, 0, sizeof clients);
-    memset(&recent, 0, sizeof recent);
-    memset(&written, 0, sizeof written);
-    memset(&unserved, 0, sizeof unserved);
-    memset(&leaving, 0, sizeof leaving);
     for (int i = 0; i < SLOTS; i++)
         seats[i] = i;
+    for (int i = 0; i < 2 * SLOTS; i++)
+        lendable[i] = buffers[i];
     for (int i = 0; i < BUCKETS; i++)
         buckets[i] = NONE;
-    for (int i = 0; i < PLACES; i++)
-        places[i] = (struct place){ NONE, NONE };
     for (int i = 0; i <= ROUTER; i++)
-        waiters[i] = (struct waiter){ NONE, NONE, 0, false };
+        waits_at[i] = NONE;
     approach = &approaches[0];
     let_in[0] = '\0';
-    quiet = was_quiet = false;
+    quiet = false;
     capacity = CLIENTS;
     keep = DEFAULT_KEEP_S * 1000 * MS;
+    active = in_use = lent = parked_count = queue_count = queue_head = 0;
+    now = system_time = stop_began = last_out = last_id = accept_again = 0;
+    last_seen = last_full_look = 0;
     alarm_at = NEVER;
-    now = stop_began = last_out = last_id = accept_again = 0;
-    last_seen = last_full_look = full_look_cost = soonest = 0;
-    in_use = staying = hot_used = queue_count = queue_head = 0;
     listener_count = watched_count = 0;
     signal_pipe[0] = signal_pipe[1] = NONE;
     stop_signals = 0;
-    turns = 0;
 }
 
 int main(int argc, char **argv)
@@ -1838,7 +1868,7 @@ int main(int argc, char **argv)
     listen_or_die(address, port);
     reserve_descriptors();
     say_where();
-    now = read_clock();
+    move_clock();
     while (!is_over())
         turn();
     for (int i = 0; i < in_use; i++)

@@ -168,6 +168,7 @@ END
 
 @test "router: a queued message does not need its sender any more" {
     play_stalled -a router <<'END'
+A quiet
 C say B 20
 C quiet
 C reset

@@ -35,37 +35,21 @@ needs_simulation() {
     [ -x "$BIN/fuzz-chat" ] || skip "chat.c no longer fits its simulation, test/fuzz/fuzz-chat.c"
 }
 
-# Each file in fuzz/corpus/chat-known shows a fault that chat.c is known to have.  Its name begins with
-# the letter that the simulation reports.
-known_faults() {
-    ls "$BATS_TEST_DIRNAME/fuzz/corpus/chat-known" 2>/dev/null | cut -c 1 | tr -d '\n'
-}
-
-# still_has LETTER: chat.c has this fault, even if all others are let pass.
-still_has() {
-    local letters
+# simulate FILE: a run that showed a fault, in which the server now keeps its promise
+simulate() {
     needs_simulation
-    letters=$(known_faults)
-    run env KNOWN="${letters//$1/}" "$BIN/fuzz-chat" "$BATS_TEST_DIRNAME/fuzz/corpus/chat-known/$1-"*
-    if [[ $status == 0 || $output != *"fault $1: "* ]]; then
-        echo "Fault $1 is not found.  If it is repaired:"
-        echo "move its file from fuzz/corpus/chat-known to fuzz/corpus/chat, and delete this test."
-        return 1
-    fi
+    "$BIN/fuzz-chat" "$BATS_TEST_DIRNAME/fuzz/corpus/chat/$1"
 }
 
 @test "the server loses, doubles, alters and disorders nothing, whatever clients and kernel do" {
     needs_simulation
-    export KNOWN
-    KNOWN=$(known_faults)
     replay chat
 }
 
 @test "the same bytes give the same run, whatever ran before" {
     needs_simulation
     local files=("$BATS_TEST_DIRNAME/fuzz/corpus/chat"/*) file
-    export STORY=1 KNOWN
-    KNOWN=$(known_faults)
+    export STORY=1
     "$BIN/fuzz-chat" "${files[@]}" 2>"$BATS_TEST_TMPDIR/together"
     for file in "${files[@]}"; do
         "$BIN/fuzz-chat" "$file" 2>>"$BATS_TEST_TMPDIR/alone"
@@ -74,34 +58,36 @@ still_has() {
     cmp "$BATS_TEST_TMPDIR/together" "$BATS_TEST_TMPDIR/alone"
 }
 
-@test "known fault: a sender stays parked although its recipient's outbox is empty" {
-    still_has a
+# ---- Runs that showed a fault
+
+@test "a sender that waits continues as soon as its recipient's outbox has room" {
+    simulate a-parked-though-there-is-room
 }
 
-@test "known fault: an answer or a Close overtakes what the same client sent before it" {
-    still_has b
+@test "no answer and no Close overtakes what the same client sent before it" {
+    simulate b-answer-overtakes
 }
 
-@test "known fault: a client is dropped for a pause of the server, or with its answer unread" {
-    still_has c
+@test "no client is dropped for a pause of the server, or with its answer unread" {
+    simulate c-dropped-for-a-pause
 }
 
-@test "known fault: a client takes longer than 10 s in all to leave" {
-    still_has d
+@test "leaving takes 10 s in all, whatever states it goes through" {
+    simulate d-leaves-too-slowly
 }
 
-@test "known fault: a whole request is evicted unread" {
-    still_has e
+@test "a whole request is not evicted unread" {
+    simulate e-evicted-unread
 }
 
-@test "known fault: a client is dropped for not reading although the kernel would take bytes" {
-    still_has f
+@test "no client is dropped for not reading without one more write" {
+    simulate f-dropped-without-a-last-write
 }
 
-@test "known fault: after a pause within a turn, silent clients are not heard for as long" {
-    still_has g
+@test "after a pause within a turn, silent clients are heard at once" {
+    simulate g-deaf-after-a-pause
 }
 
-@test "known fault: at the stop, a full inbox is taken for the end of input" {
-    still_has h
+@test "at the stop, a full inbox is not taken for the end of input" {
+    simulate h-read-of-nothing
 }

@@ -26,7 +26,7 @@
  * makes these system calls and writes these log lines.
  *
  * Environment variables
- *   KNOWN=abc   do not report the faults a, b and c: they are known (see fuzz/corpus/chat-known)
+ *   KNOWN=abc   do not report the faults a, b and c
  *   STORY=1     print what happens in each run
  *
  * Order: fuzz bytes, peers, what they send, the books: sockets, the books: log,
@@ -152,7 +152,7 @@ static void show_story(void)
     fwrite(story, 1, story_len, stderr);
 }
 
-/* A promise that chat.c may be known to break: KNOWN has the letter then. */
+/* A promise whose breach has a letter: KNOWN lets it pass, to look for others. */
 static void known(char letter, bool kept, const char *format, ...)
 {
     const char *letters;

@@ -460,9 +460,10 @@ static void play(double seconds)
     close_phase(phase_began);
     puts("  1 floods 2, who does not read");
     enter(STALLED);
-    while (phase == STALLED && now() < phase_began + PATIENCE) {
+    for (int ticks = 1; phase == STALLED && now() < phase_began + PATIENCE; ticks++) {
         tick(seconds, &dropped);
-        if (waiting_since > 0 && users[NEWCOMER].fd < 0 && !dropped)
+        /* The kernels' buffers take a little more at first, so the router may go on. */
+        if (ticks > TICKS && users[NEWCOMER].fd < 0 && !dropped)
             ask_to_join();
     }
     while (now() < phase_began + TICKS * seconds || !heard_again || !users[NEWCOMER].joined) {
