@@ -20,7 +20,7 @@
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
 /* A request's head, whose bytes are read by byte_at alone.  It knows where they
- * end, and begin: beyond, it sees -1, which no rule allows. */
+ * end: there it sees -1, which no rule allows. */
 struct head {
     const uint8_t *buf;
     size_t size;
@@ -40,6 +40,7 @@ struct fields {
     bool body;
 };
 
+/* The first fault that is found is the one that is told. */
 static void refuse(struct ws_request *r, int status, const char *reason)
 {
     if (r->status == 0) {
@@ -133,29 +134,13 @@ static struct ws_view next_part(const struct head *h, size_t *from, size_t end, 
 
 /* Is the word one of the comma-separated elements?  Firefox sends "keep-alive,
  * Upgrade"; RFC 9110 section 5.6.1 has the grammar. */
-static bool lists(const struct head *h, struct ws_view list, const char *word,
-                  bool is(const struct head *, struct ws_view, const char *))
+static bool lists(const struct head *h, struct ws_view list, const char *word)
 {
     size_t from = list.at, end = list.at + list.len;
     while (from <= end)
-        if (is(h, next_part(h, &from, end, ','), word))
+        if (is_word(h, next_part(h, &from, end, ','), word))
             return true;
     return false;
-}
-
-/* Some elements of a list may be empty, but not all. */
-static bool is_list_of(bool is(const struct head *, struct ws_view), const struct head *h,
-                       struct ws_view list)
-{
-    size_t from = list.at, end = list.at + list.len;
-    bool any = false;
-    while (from <= end) {
-        struct ws_view element = next_part(h, &from, end, ',');
-        if (element.len > 0 && !is(h, element))
-            return false;
-        any = any || element.len > 0;
-    }
-    return any;
 }
 
 static bool is_token(const struct head *h, struct ws_view v)
@@ -169,10 +154,10 @@ static bool is_token(const struct head *h, struct ws_view v)
 /* 9.1: quotes and backslashes aside, it is a token, too. */
 static bool is_quoted_token(const struct head *h, struct ws_view v)
 {
-    size_t last = v.at + v.len - 1;
-    if (v.len < 3 || byte_at(h, v.at) != '"' || byte_at(h, last) != '"')
+    size_t end = v.at + v.len;  /* behind the last quote */
+    if (v.len < 3 || byte_at(h, v.at) != '"' || byte_at(h, end - 1) != '"')
         return false;
-    for (size_t i = v.at + 1; i < last; i++) {
+    for (size_t i = v.at + 1; i < end - 1; i++) {
         if (byte_at(h, i) == '\\')
             i++;
         if (!is_token_char(byte_at(h, i)))
@@ -181,46 +166,87 @@ static bool is_quoted_token(const struct head *h, struct ws_view v)
     return true;
 }
 
+/* 9.1: a name, or a name, "=" and a value. */
+static bool is_parameter(const struct head *h, struct ws_view v)
+{
+    size_t from = v.at, end = v.at + v.len;
+    struct ws_view name = next_part(h, &from, end, '=');
+    struct ws_view value;
+    if (from > end)             /* no "=" */
+        return is_token(h, name);
+    value = trim(h, from, end);
+    return is_token(h, name) && (is_token(h, value) || is_quoted_token(h, value));
+}
+
 /* 9.1: a name and its parameters, as in  permessage-deflate; server_max_window_bits=10 */
 static bool is_extension(const struct head *h, struct ws_view v)
 {
     size_t from = v.at, end = v.at + v.len;
     if (!is_token(h, next_part(h, &from, end, ';')))
         return false;
-    while (from <= end) {
-        struct ws_view parameter = next_part(h, &from, end, ';');
-        size_t at = parameter.at, to = parameter.at + parameter.len;
-        struct ws_view value;
-        if (!is_token(h, next_part(h, &at, to, '=')))
+    while (from <= end)
+        if (!is_parameter(h, next_part(h, &from, end, ';')))
             return false;
-        value = trim(h, at, to);
-        if (at <= to && !is_token(h, value) && !is_quoted_token(h, value))
-            return false;
-    }
     return true;
+}
+
+/* 9.1.  We know no extension, so that all that is offered is declined.
+ * RFC 9110 section 5.6.1.2: empty elements are skipped, also if no other is there. */
+static void read_extensions(const struct head *h, struct ws_view list, struct ws_request *r)
+{
+    size_t from = list.at, end = list.at + list.len;
+    while (from <= end) {
+        struct ws_view element = next_part(h, &from, end, ',');
+        if (element.len > 0 && !is_extension(h, element))
+            refuse_value(r, 400, "Sec-WebSocket-Extensions is not a list of extensions", list);
+    }
+}
+
+/* 4.3.  Letter case counts in a subprotocol's name. */
+static void read_subprotocols(const struct head *h, struct ws_view list,
+                              const char *subprotocol, struct ws_request *r)
+{
+    size_t from = list.at, end = list.at + list.len;
+    while (from <= end) {
+        struct ws_view name = next_part(h, &from, end, ',');
+        if (name.len > 0 && !is_token(h, name))
+            refuse_value(r, 400, "Sec-WebSocket-Protocol is not a list of names", list);
+        if (subprotocol != NULL && is_exactly(h, name, subprotocol))
+            r->offers = true;
+    }
+}
+
+/* Where the request line begins: RFC 9112 section 2.2 has one empty line before
+ * it skipped. */
+static size_t begin(const struct head *h)
+{
+    return byte_at(h, 0) == '\r' && byte_at(h, 1) == '\n' ? 2 : 0;
 }
 
 /* Looks for the empty line behind the head, and at the bytes before it.
  * Returns false if neither the end nor a fault is there yet. */
 static bool find_end(const struct head *h, struct ws_request *r)
 {
+    size_t line = 0;            /* where the line begins that byte i is in */
     for (size_t i = 0; i < h->size && i < WS_HEAD_MAX; i++) {
         int c = byte_at(h, i);
-        bool after_cr = byte_at(h, i - 1) == '\r';
+        bool after_cr = i > line && byte_at(h, i - 1) == '\r';
         if (c == '\n' && !after_cr) {
             refuse(r, 400, "lines end with CR LF: use nc -C");
         } else if (c != '\n' && after_cr) {
             refuse(r, 400, "a CR without its LF");
         } else if ((c < ' ' && !is_one_of(c, "\t\r\n")) || c == 0x7F) {
             refuse(r, 400, "a control character in the request");
-        } else if (c == '\n' && byte_at(h, i - 2) == '\n') {
+        } else if (c == '\n' && i == line + 1 && line > 0) {
             r->size = i + 1;
             return true;
         }
         if (r->status != 0)
             return true;
+        if (c == '\n')
+            line = i + 1;
     }
-    if (h->size >= WS_HEAD_MAX && find(h, 0, WS_HEAD_MAX, '\n') == WS_HEAD_MAX)
+    if (h->size >= WS_HEAD_MAX && line == 0)
         refuse(r, 414, "the request line is longer than 8 KiB");        /* RFC 9112, 3 */
     if (h->size >= WS_HEAD_MAX)
         refuse(r, 431, "the request head is longer than 8 KiB");
@@ -258,9 +284,9 @@ static void note_field(const struct head *h, struct ws_view name, struct ws_view
         f->origins++;
         r->origin = value;
     } else if (is_word(h, name, "Upgrade")) {
-        f->upgrade = f->upgrade || lists(h, value, "websocket", is_word);
+        f->upgrade = f->upgrade || lists(h, value, "websocket");
     } else if (is_word(h, name, "Connection")) {
-        f->connection = f->connection || lists(h, value, "upgrade", is_word);
+        f->connection = f->connection || lists(h, value, "upgrade");
     } else if (is_word(h, name, "Sec-WebSocket-Key")) {
         f->keys++;
         r->key = value;
@@ -268,12 +294,9 @@ static void note_field(const struct head *h, struct ws_view name, struct ws_view
         f->versions++;
         f->version = value;
     } else if (is_word(h, name, "Sec-WebSocket-Protocol")) {
-        if (!is_list_of(is_token, h, value))            /* 4.3 */
-            refuse_value(r, 400, "Sec-WebSocket-Protocol is not a list of names", value);
-        r->offers = r->offers || (subprotocol && lists(h, value, subprotocol, is_exactly));
+        read_subprotocols(h, value, subprotocol, r);
     } else if (is_word(h, name, "Sec-WebSocket-Extensions")) {
-        if (!is_list_of(is_extension, h, value))        /* 9.1 */
-            refuse_value(r, 400, "Sec-WebSocket-Extensions is not a list of extensions", value);
+        read_extensions(h, value, r);
     } else if (is_word(h, name, "Content-Length")) {
         f->body = f->body || !is_exactly(h, value, "0");
     } else if (is_word(h, name, "Transfer-Encoding")) {
@@ -351,21 +374,23 @@ static void judge_upgrade(const struct head *h, struct ws_request *r, const stru
                                     : "several Sec-WebSocket-Key headers");
     if (!is_key(h, r->key))
         refuse_value(r, 400, "Sec-WebSocket-Key is not 16 bytes in base64", r->key);
-    refuse(r, 101, NULL);
 }
 
-/* Only Upgrade asks for one; but who sends a key or a version means to, and
- * learns more from hearing what is missing. */
+/* Only Upgrade asks for an upgrade.  But a client that sends a key or a version
+ * means to ask for one, and learns more from hearing what is missing. */
 static void judge(const struct head *h, struct ws_request *r, const struct fields *f)
 {
+    bool asks = !r->head && (f->upgrade || f->keys > 0 || f->versions > 0);
+
     judge_host(h, r, f);
     if (f->body)
         refuse(r, 400, "a request with a body");
     if (f->origins > 1)
         refuse(r, 400, "several Origin headers");
-    if (!r->head && (f->upgrade || f->keys > 0 || f->versions > 0))
+    if (asks)
         judge_upgrade(h, r, f);
-    refuse(r, 426, NULL);
+    if (r->status == 0)
+        r->status = asks ? 101 : 426;
 }
 
 bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
@@ -381,8 +406,7 @@ bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
     if (r->status != 0)
         return true;
     h.size = r->size;
-    /* RFC 9112 section 2.2: one empty line before a request is skipped. */
-    from = byte_at(&h, 0) == '\r' ? 2 : 0;
+    from = begin(&h);
     to = find(&h, from, h.size, '\r');
     parse_request_line(&h, from, to, r);
     for (from = to + 2; from + 2 < h.size; from = to + 2) {
