@@ -1032,8 +1032,9 @@ static void output_failed(struct client *c, const char *why)
 
 static void input_ended(struct client *c)
 {
-    static const struct ws_request cut = {
-        .status = 400, .reason = "the request ended before its empty line"
+    struct ws_request cut = {
+        .status = 400, .reason = "the request ended before its empty line",
+        .head = ws_is_head(inbox[slot_of(c)], c->in_used)
     };
 
     log_left(c, "end of input");
@@ -1108,7 +1109,10 @@ static void ping(struct client *c)
 
 static void expire(struct client *c)
 {
-    static const struct ws_request late = { .status = 408, .reason = "no whole request in time" };
+    struct ws_request late = {
+        .status = 408, .reason = "no whole request in time",
+        .head = ws_is_head(inbox[slot_of(c)], c->in_used)
+    };
     char why[64];
 
     if (c->state == REQUEST && c->in_used > 0) {

@@ -223,11 +223,25 @@ static size_t begin(const struct head *h)
     return byte_at(h, 0) == '\r' && byte_at(h, 1) == '\n' ? 2 : 0;
 }
 
+/* Two first bytes begin no request, but their senders would wait for the rest of
+ * it: they get their answer at once. */
+static void refuse_first_byte(int c, struct ws_request *r)
+{
+    if (c == 0x16)              /* RFC 8446 section 5.1: a TLS handshake */
+        refuse(r, 400, "this port speaks http:// and ws://, not https:// and wss://");
+    if (c == '{')               /* JSON, typed into telnet or nc */
+        refuse(r, 400, "nc and telnet do not speak WebSocket: use websocat or a browser");
+}
+
 /* Looks for the empty line behind the head, and at the bytes before it.
  * Returns false if neither the end nor a fault is there yet. */
 static bool find_end(const struct head *h, struct ws_request *r)
 {
     size_t line = 0;            /* where the line begins that byte i is in */
+
+    refuse_first_byte(byte_at(h, 0), r);
+    if (r->status != 0)
+        return true;
     for (size_t i = 0; i < h->size && i < WS_HEAD_MAX; i++) {
         int c = byte_at(h, i);
         bool after_cr = i > line && byte_at(h, i - 1) == '\r';
@@ -262,7 +276,6 @@ static void parse_request_line(const struct head *h, size_t from, size_t to,
     size_t version = target < to ? find(h, target, to, ' ') + 1 : to;
     struct ws_view method = { from, target - 1 - from };
 
-    r->head = is_exactly(h, method, "HEAD");
     if (method.len == 0 || version >= to || version == target + 1)
         refuse_value(r, 400, "a request starts with: GET / HTTP/1.1",
                      (struct ws_view){ from, to - from });
@@ -270,6 +283,9 @@ static void parse_request_line(const struct head *h, size_t from, size_t to,
              || byte_at(h, to - 1) < '1' || byte_at(h, to - 1) > '9')
         refuse_value(r, 400, "HTTP/1.1 wanted (nginx: proxy_http_version 1.1)",
                      (struct ws_view){ version, to - version });
+    else if (is_exactly(h, method, "PUT"))              /* curl -T before 8.20 */
+        refuse_value(r, 405, "only GET and HEAD are answered, and curl can chat from version 8.20 on",
+                     method);
     else if (!r->head && !is_exactly(h, method, "GET"))
         refuse_value(r, 405, "only GET and HEAD are answered", method);
 }
@@ -393,6 +409,13 @@ static void judge(const struct head *h, struct ws_request *r, const struct field
         r->status = asks ? 101 : 426;
 }
 
+/* RFC 9110 section 9.3.2.  A refusal may be due before the request line has ended. */
+bool ws_is_head(const uint8_t *buf, size_t len)
+{
+    struct head h = { buf, len };
+    return is_exactly(&h, (struct ws_view){ begin(&h), 5 }, "HEAD ");
+}
+
 bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
                       struct ws_request *r)
 {
@@ -401,6 +424,7 @@ bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
     size_t from, to;
     memset(r, 0, sizeof *r);
     memset(&f, 0, sizeof f);
+    r->head = ws_is_head(buf, len);
     if (!find_end(&h, r))
         return false;
     if (r->status != 0)

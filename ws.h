@@ -70,11 +70,15 @@ struct ws_request {
  *   r            all of it is set when true is returned
  *
  * Returns false if more bytes are needed to tell.  Call it again with all of
- * them from the start.  Lines that end in LF alone, stray control characters
- * and a head that is too long are told at once.
+ * them from the start.  Lines that end in LF alone, stray control characters,
+ * a TLS hello, JSON, and a head that is too long are told at once.
  * Source: RFC 6455 sections 4.1 and 4.2.1, RFC 9112 sections 2 to 5. */
 bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
                       struct ws_request *r);
+
+/* Does the request, as far as it has come, begin with HEAD?  Then no response to
+ * it has a body. */
+bool ws_is_head(const uint8_t *buf, size_t len);
 
 /* The answer to a key of WS_KEY_LEN characters: WS_ACCEPT_LEN of them, and a
  * NUL.  Source: RFC 6455 section 4.2.2, item 5.4. */

@@ -469,6 +469,49 @@ END
     } | among_users
 }
 
+@test "empty lists of subprotocols and extensions offer nothing, and are accepted" {
+    start_chat
+    play <<'END'
+A join Sec-WebSocket-Protocol: | Sec-WebSocket-Extensions:
+A expect no header Sec-WebSocket-Protocol
+A quiet
+B join Sec-WebSocket-Protocol: , | Sec-WebSocket-Extensions: ,
+B quiet
+END
+}
+
+@test "a JSON line from nc or telnet hears at once what is missing" {
+    start_chat
+    {
+        refused 400 'nc and telnet do not speak WebSocket' \
+            'send "{\"recipient_id\":1,\"message\":\"hi\"}\n"'
+        refused 400 'nc and telnet do not speak WebSocket' 'send "{"'
+    } | among_users
+}
+
+@test "no answer to HEAD has a body, whatever is wrong with the request" {
+    start_chat hurried
+    play <<END
+A connect
+A send "HEAD / HTTP/1.1\nHost: x\n\n"
+A expect http 400 head
+A expect eof
+B connect
+B send "HEAD /$(filler 9000)"
+B expect http 414 head
+B expect eof
+C connect
+C send "HEAD / HTTP/1.1\r\n"
+C shutdown
+C expect http 400 head
+C expect eof
+D connect
+D send "HEAD / HTTP/1.1\r\n"
+D expect http 408 head
+D expect eof
+END
+}
+
 @test "a request with a body gets 400" {
     start_chat
     {
@@ -532,6 +575,8 @@ END
 @test "another method gets 405, and hears which there are" {
     start_chat
     {
+        refused 405 'curl can chat from version 8.20 on; it was: PUT' \
+            'send "PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n"' 'header Allow: GET, HEAD'
         for method in POST OPTIONS get; do
             refused 405 "GET and HEAD are answered; it was: $method" \
                 "send \"$method / HTTP/1.1\r\nHost: localhost\r\n\r\n\"" \

@@ -635,6 +635,7 @@ static const struct request_row {
     { "RFC 9112 3 a space in the target", BYTES("GET /a b HTTP/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "RFC 9112 3 no method", BYTES(" / HTTP/1.1\r\n" HOST END), 400, "starts with" },
     { "RFC 9110 15.5.6 a method", BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n" END), 405, "GET and HEAD" },
+    { "ours: curl -T before 8.20", BYTES("PUT / HTTP/1.1\r\n" HOST UPGRADE KEY VERSION END), 405, "curl can chat from version 8.20 on" },
     { "RFC 9110 9.1 letter case", BYTES("get / HTTP/1.1\r\n" HOST END), 405, "GET and HEAD" },
     { "RFC 9112 5 no colon", BYTES(GET HOST "Upgrade websocket\r\n" END), 400, "without a colon" },
     { "RFC 9112 5 no name", BYTES(GET HOST ": x\r\n" END), 400, "without a name" },
@@ -674,7 +675,9 @@ static const struct request_row {
     { "RFC 9112 2.2 CR alone", BYTES("GET / HTTP/1.1\rHost: x\r\r"), 400, "CR without" },
     { "RFC 9110 5.5 a control character at once", BYTES("\x01" GET HOST END), 400, "control character" },
     { "RFC 9112 2.2 LF at once", BYTES("\n" GET HOST END), 400, "use nc -C" },
-    { "TLS on a plain port", BYTES("\x16\x03\x01\x02"), 400, "control character" },
+    { "RFC 8446 5.1 a TLS hello", BYTES("\x16\x03\x01\x02"), 400, "speaks http:// and ws://, not https:// and wss://" },
+    { "ours: JSON typed into nc", BYTES("{\"recipient_id\":1,\"message\":\"hi\"}\n"), 400, "do not speak WebSocket" },
+    { "ours: JSON behind an empty line", BYTES("\r\n{}\r\n\r\n"), 400, "starts with" },
 };
 
 /* From every beginning the answer is "more", or, where what is wrong shows
@@ -733,6 +736,20 @@ static void check_seen(const char *text, const char *seen)
     bool told = ws_parse_request((const uint8_t *)text, strlen(text), "notices", &r);
     check(told && r.seen.len == strlen(seen) && memcmp(text + r.seen.at, seen, r.seen.len) == 0,
           "%s: seen %.*s, want %s", text, (int)r.seen.len, text + r.seen.at, seen);
+}
+
+/* RFC 9110 section 9.3.2: no body for HEAD, also if the fault is in its first line. */
+static void check_head(const char *text, bool head)
+{
+    struct ws_request r;
+    bool told = ws_parse_request((const uint8_t *)text, strlen(text), NULL, &r);
+    check(told && r.head == head, "%s: got head %d, want %d", text, r.head, head);
+    for (size_t len = 0; len <= strlen(text); len++) {
+        uint8_t *copy = heap_copy(text, len);
+        bool whole = len >= strcspn(text, " ") + 1;
+        check(ws_is_head(copy, len) == (head && whole), "%.*s: HEAD or not?", (int)len, text);
+        free(copy);
+    }
 }
 
 static void check_long_line(void)
@@ -799,6 +816,13 @@ static void test_request(void)
     check_seen(GET HOST UPGRADE VERSION "Sec-WebSocket-Key: abc\r\n\r\n", "abc");
     check_seen(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a b\r\n\r\n", "a b");
     check_seen(GET HOST UPGRADE VERSION END, "");
+    check_head("HEAD / HTTP/1.1\r\n" HOST END, true);
+    check_head("HEAD /\n", true);
+    check_head("HEAD /\x01", true);
+    check_head("HEADS / HTTP/1.1\r\n" HOST END, false);
+    check_head("GET / HTTP/1.1\r\n" HOST END, false);
+    check(ws_is_head((const uint8_t *)"\r\nHEAD ", 7), "HEAD behind an empty line");
+    check(!ws_is_head((const uint8_t *)"\rXHEAD ", 7), "HEAD behind something else");
     check_long_line();
     check_long_head(WS_HEAD_MAX, 426);
     check_long_head(WS_HEAD_MAX + 1, 431);
