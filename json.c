@@ -114,6 +114,8 @@ static bool string(struct scan *s)
             s->at++;
             return true;
         }
+        if (c == '\n' || c == '\r')
+            return fail(s, "a message is one line; a line break in it is written \\\\n");
         if (c != '\\')
             return fail(s, "control characters in a string are written as escapes");
         if (!escape(s))
@@ -379,6 +381,23 @@ static bool fields(struct scan *s, struct token id, struct token message,
     return true;
 }
 
+/* The character at the fault, if it is one that a user cannot see, or takes for
+ * another one: keyboards and word processors put such characters in.  Otherwise
+ * what should have stood there. */
+static const char *explain(const struct scan *s)
+{
+    int a = byte_at(s, s->at), b = byte_at(s, s->at + 1), c = byte_at(s, s->at + 2);
+    if (a == 0xEF && b == 0xBB && c == 0xBF)            /* U+FEFF */
+        return "this is a byte order mark, which nobody sees; leave it out";
+    if (a == 0xC2 && b == 0xA0)                         /* U+00A0 */
+        return "this is a no-break space; write a plain one";
+    if (a == 0xE2 && b == 0x80 && c == 0xAF)            /* U+202F */
+        return "this is a no-break space; write a plain one";
+    if (a == 0xE2 && b == 0x80 && c >= 0x98 && c <= 0x9F)   /* U+2018 to U+201F */
+        return "this is a curly quote; write a straight one: \\\"";
+    return s->wanted;
+}
+
 bool json_read(const uint8_t *text, size_t len, struct json_message *m)
 {
     struct scan s = { text, len, 0, NULL };
@@ -394,7 +413,7 @@ bool json_read(const uint8_t *text, size_t len, struct json_message *m)
         right = fields(&s, id, message, m);
     }
     m->byte = s.at + 1;
-    m->wanted = inside && s.at >= len ? NULL : s.wanted;
+    m->wanted = inside && s.at >= len ? NULL : explain(&s);
     return right;
 }
 

@@ -118,6 +118,27 @@ byte 34: nothing may follow < {"recipient_id":2,"message":"x"} {"recipient_id":2
 END
 }
 
+@test "a notice names a character that nobody sees, or that looks like another one" {
+    local mark=$'\xef\xbb\xbf' space=$'\xc2\xa0'
+    start_chat
+    notices <<END | among_users
+byte 1: this is a byte order mark < $mark{"recipient_id":2,"message":"x"}
+byte 17: this is a no-break space < {"recipient_id":$space"2","message":"x"}
+byte 2: this is a curly quote < {“recipient_id”:2,“message”:“x”}
+byte 29: this is a curly quote < {"recipient_id":2,"message":‘x’}
+END
+}
+
+@test "a raw line break in a message gets a notice: a message is one line" {
+    start_chat
+    among_users <<'END'
+A join
+A frame op=text "{\"recipient_id\":1,\"message\":\"hello\n\"}"
+A expect notice not delivered: byte 35: a message is one line; a line break in it is written \\n
+A quiet
+END
+}
+
 @test "an empty message gets a notice" {
     start_chat
     among_users <<'END'
