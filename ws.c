@@ -9,13 +9,16 @@
  *     is told at the first byte that shows it
  *   - the first thing found wrong is the one that is told
  *
- * Order: opening handshake (4.2), frames (5.2), messages (5.4, 8.1), closing
+ * Order: opening handshake (4.2), who may connect (10.2), frames (5.2), messages (5.4, 8.1), closing
  * (7.4), sending (5.1). */
 
 #include "ws.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
@@ -488,6 +491,152 @@ size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *heade
     return (size_t)n < cap ? (size_t)n : 0;
 }
 
+/* ---- Who may connect, sections 4.2.2 item 4 and 10.2 ------------------------------
+ *
+ * A browser lets every page connect to every server, and sends the page's origin
+ * along.  So a server that is not for all pages has to look at it.  An origin is a
+ * scheme, a host and perhaps a port: http://localhost:8080.  RFC 6454 has more. */
+
+static struct head text_of(const struct ws_origin *o)
+{
+    return (struct head){ o->text, o->len };
+}
+
+/* Where the host begins, behind "://"; 0 if there is no scheme. */
+static size_t host_of(const struct ws_origin *o)
+{
+    struct head h = text_of(o);
+    size_t colon = find(&h, 0, o->len, ':');
+    bool found = colon > 0 && is_exactly(&h, (struct ws_view){ colon, 3 }, "://");
+    return found ? colon + 3 : 0;
+}
+
+/* RFC 6454 section 4: a scheme implies a port, if none is given. */
+static void drop_port(struct ws_origin *o, const char *scheme, const char *port)
+{
+    struct head h = text_of(o);
+    size_t host = strlen(scheme), n = strlen(port);
+    if (o->len > host + n && is_exactly(&h, (struct ws_view){ 0, host }, scheme)
+        && is_exactly(&h, (struct ws_view){ o->len - n, n }, port))
+        o->len -= n;
+}
+
+/* RFC 6454 section 6.2: makes equal origins equal texts.  They are in lower case,
+ * without the port that the scheme implies, and, ours: without a slash at the end.
+ * The scheme is put before the text.  Returns false if that is too long. */
+static bool normalize(struct ws_origin *o, const char *scheme, const struct head *h,
+                      struct ws_view v)
+{
+    size_t before = strlen(scheme), host;
+
+    memset(o, 0, sizeof *o);
+    if (v.len > WS_ORIGIN_MAX)
+        return false;
+    memcpy(o->text, scheme, before);
+    for (size_t i = 0; i < v.len; i++)
+        o->text[before + i] = (uint8_t)lower(byte_at(h, v.at + i));
+    o->len = before + v.len;
+    host = host_of(o);
+    if (host > 0 && host < o->len && o->text[o->len - 1] == '/')
+        o->len--;
+    drop_port(o, "http://", ":80");
+    drop_port(o, "https://", ":443");
+    return true;
+}
+
+static bool read_origin(struct ws_origin *o, const struct head *h, struct ws_view v)
+{
+    struct head text;
+    struct ws_view all;
+    size_t host;
+
+    if (!normalize(o, "", h, v))
+        return false;
+    text = text_of(o);
+    all = (struct ws_view){ 0, o->len };
+    if (is_exactly(&text, all, "null") || is_exactly(&text, all, "file://")
+        || is_exactly(&text, all, "*"))
+        return true;
+    host = host_of(o);
+    return host > 0 && host < o->len && byte_at(&text, host) != ':'
+        && find(&text, host, o->len, '/') == o->len;
+}
+
+bool ws_read_origin(const uint8_t *text, size_t len, struct ws_origin *o)
+{
+    struct head h = { text, len };
+    return read_origin(o, &h, (struct ws_view){ 0, len });
+}
+
+static bool is_same(const struct ws_origin *a, const struct ws_origin *b)
+{
+    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+}
+
+/* Is it nothing at all, or a colon and digits? */
+static bool is_port(const struct head *h, size_t from, size_t to)
+{
+    if (from == to)
+        return true;
+    if (byte_at(h, from) != ':' || from + 1 == to)
+        return false;
+    for (size_t i = from + 1; i < to; i++)
+        if (byte_at(h, i) < '0' || byte_at(h, i) > '9')
+            return false;
+    return true;
+}
+
+/* Is the host localhost or an address?  Anybody can make another name point here
+ * ("DNS rebinding"): then a foreign page's origin and Host are equal, too. */
+static bool is_literal(const struct ws_origin *o)
+{
+    struct head h = text_of(o);
+    size_t from = host_of(o), end, len;
+    bool bracket = byte_at(&h, from) == '[';
+    char host[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+
+    if (bracket)
+        from++;
+    end = find(&h, from, o->len, bracket ? ']' : ':');
+    len = end - from;
+    if (len >= sizeof host || !is_port(&h, bracket ? end + 1 : end, o->len))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        host[i] = (char)byte_at(&h, from + i);
+    host[len] = '\0';
+    if (bracket)
+        return inet_pton(AF_INET6, host, &address) == 1;
+    return strcmp(host, "localhost") == 0 || inet_pton(AF_INET, host, &address) == 1;
+}
+
+/* A page that this server served has its host and port from the Host header. */
+static bool is_own(const struct ws_origin *page, const struct head *h, const struct ws_request *r)
+{
+    struct head text = text_of(page);
+    bool https = is_exactly(&text, (struct ws_view){ 0, host_of(page) }, "https://");
+    struct ws_origin own;
+    return normalize(&own, https ? "https://" : "http://", h, r->host)
+        && is_same(page, &own) && is_literal(page);
+}
+
+bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
+                    const struct ws_origin *allowed, int count)
+{
+    struct head h = { buf, r->size };
+    static const struct ws_origin all = { "*", 1 };
+    struct ws_origin page;
+    bool is_origin;
+
+    if (r->origin.at == 0)      /* no browser */
+        return true;
+    is_origin = read_origin(&page, &h, r->origin);
+    for (int i = 0; i < count; i++)
+        if (is_same(&allowed[i], &all) || (is_origin && is_same(&allowed[i], &page)))
+            return true;
+    return is_origin && is_own(&page, &h, r);
+}
+
 /* ---- Part 2: frames, section 5.2 -------------------------------------------------
  *
  *     byte 0                byte 1           0, 2 or 8 bytes   4 bytes
@@ -672,6 +821,18 @@ static size_t utf8_check(struct ws_utf8 *u, const uint8_t *buf, size_t from, siz
         i++;
     }
     return to;
+}
+
+size_t ws_utf8_size(const uint8_t *text, size_t at, size_t len)
+{
+    struct ws_utf8 u = { 0, 0, 0 };
+    size_t size = 1;
+    if (at >= len || !utf8_first(&u, text[at]))
+        return 0;
+    for (; u.missing > 0; size++)
+        if (at + size >= len || !utf8_next(&u, text[at + size]))
+            return 0;
+    return size;
 }
 
 static enum ws_type not_utf8(const struct ws_decoder *d, struct ws_event *e)
