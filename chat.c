@@ -790,7 +790,7 @@ static bool may_be_answered(struct client *c)
 static void respond(struct client *c, int status, const char *body, bool head)
 {
     uint8_t *out = outbox_end(c, PAGE_SIZE);
-    c->out_used += ws_write_response(out, PAGE_SIZE, status, "", body, head);
+    c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), "", body, head);
     enter(c, CLOSING);
 }
 
@@ -912,7 +912,7 @@ static void admit(struct client *c, const uint8_t *buf, const struct ws_request 
     ws_accept_key(buf + r->key.at, accept);
     sprintf(headers, "Sec-WebSocket-Accept: %s\r\nChat-User-Id: %" PRId64 "\r\n%s", accept, c->id,
             c->notices ? "Sec-WebSocket-Protocol: notices\r\n" : "");
-    c->out_used += ws_write_response(out, PAGE_SIZE, 101, headers, "", false);
+    c->out_used += ws_write_response(out, PAGE_SIZE, 101, 0, headers, "", false);
     if (c->notices)
         put_notice(c, "you are user %" PRId64, c->id);
     if (!quiet)

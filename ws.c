@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
@@ -474,10 +475,23 @@ static const struct status {
     { 503, "503 Service Unavailable", "Connection: close\r\n" },
 };
 
-size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *headers,
-                         const char *body, bool head)
+/* RFC 9110 section 6.6.1, in the form of 5.6.7:  Date: Sun, 06 Nov 1994 08:49:37 GMT
+ * strftime would take the names from the locale. */
+static void write_date(char *out, size_t cap, time_t when)
 {
-    char content[80] = "";
+    static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+    static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+    struct tm t = { 0 };
+    gmtime_r(&when, &t);
+    snprintf(out, cap, "Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\n", days[t.tm_wday],
+             t.tm_mday, months[t.tm_mon], t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+}
+
+size_t ws_write_response(uint8_t *out, size_t cap, int status, time_t when,
+                         const char *headers, const char *body, bool head)
+{
+    char content[80] = "", date[100] = "";
     size_t i = 0;
     int n;
 
@@ -486,7 +500,9 @@ size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *heade
     if (status != 101)
         snprintf(content, sizeof content, "Content-Type: text/plain; charset=utf-8\r\n"
                  "Content-Length: %zu\r\n", strlen(body));
-    n = snprintf((char *)out, cap, "HTTP/1.1 %s\r\n%s%s%s\r\n%s", statuses[i].line,
+    if (status >= 200 && status < 500)
+        write_date(date, sizeof date, when);
+    n = snprintf((char *)out, cap, "HTTP/1.1 %s\r\n%s%s%s%s\r\n%s", statuses[i].line, date,
                  statuses[i].headers, headers, content, status == 101 || head ? "" : body);
     return (size_t)n < cap ? (size_t)n : 0;
 }

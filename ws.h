@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* ---- sha1.c ------------------------------------------------------------------ */
 
@@ -88,14 +89,15 @@ void ws_accept_key(const uint8_t *key, char accept[WS_ACCEPT_LEN + 1]);
 /* ws_write_response: write a whole HTTP response.
  *
  *   status   adds the headers that belong to it: Upgrade, Allow, ...
+ *   when     the time of day, for the Date of a status from 200 to 499
  *   headers  further header lines, each ended by CR LF; "" for none
  *   body     text; 101 has none
  *   head     the request was HEAD: the body is left out, its length is not
  *
  * Returns the bytes written, or 0 if cap was too small.
- * Source: RFC 6455 section 4.2.2, RFC 9110 sections 7.8 and 15. */
-size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *headers,
-                         const char *body, bool head);
+ * Source: RFC 6455 section 4.2.2, RFC 9110 sections 6.6.1, 7.8 and 15. */
+size_t ws_write_response(uint8_t *out, size_t cap, int status, time_t when,
+                         const char *headers, const char *body, bool head);
 
 /* ---- ws.c: who may connect (RFC 6455 section 10.2, RFC 6454) ------------------ */
 

@@ -636,6 +636,27 @@ END
     } | among_users
 }
 
+# A subshell: the rest of the test keeps its locale.
+date_now() {
+    (LC_ALL=C; export LC_ALL; date -u '+Date: %a, %d %b %Y %H:%M')
+}
+
+@test "every answer but 101 and 503 has the Date, in any locale" {
+    local before after all i
+    LC_ALL=de_DE.UTF-8 start_chat
+    for i in 1 2 3; do          # once more, if a minute ends in between
+        before=$(date_now)
+        all=$(answer 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'; answer 'POST / HTTP/1.1\r\nHost: x\r\n\r\n')
+        after=$(date_now)
+        [ "$before" != "$after" ] || break
+    done
+    [ "$(grep -c "^$before:[0-5][0-9] GMT.\{0,1\}$" <<<"$all")" -eq 2 ]
+    play <<'END'
+A join
+A expect no header Date
+END
+}
+
 @test "a refusal is one line of text, and shows no control characters of the request" {
     local request all body LC_ALL=C
     start_chat

@@ -1,7 +1,7 @@
 /* unit.c -- tables for the four files that do no I/O: sha1.c, base64.c, json.c
  * and ws.c.
  *
- *   unit [sha1|base64|json|request|frames|utf8|write]...   all, if none is named
+ *   unit [sha1|base64|json|request|origin|frames|utf8|write]...   all, if none is named
  *
  * Prints what differs, a line each; exit status 1 if anything did.  What a
  * function is to read lies in heap memory of exactly its size, so that a
@@ -1098,6 +1098,21 @@ static void check_utf8(const char *rule, const uint8_t *bytes, size_t len, size_
     }
 }
 
+/* The size of the character that begins the text, whole and cut. */
+static void check_utf8_size(const uint8_t *bytes, size_t len)
+{
+    uint8_t *copy = heap_copy(bytes, len);
+    check(ws_utf8_size(copy, 0, len) == len, "ws_utf8_size of %s", hex(bytes, len));
+    check(ws_utf8_size(copy, len, len) == 0, "ws_utf8_size at the end");
+    free(copy);
+    for (size_t cut = 1; cut < len; cut++) {
+        copy = heap_copy(bytes, cut);
+        check(ws_utf8_size(copy, 0, cut) == 0, "ws_utf8_size of %s, cut", hex(bytes, cut));
+        check(ws_utf8_size(bytes, cut, len) == 0, "ws_utf8_size inside %s", hex(bytes, len));
+        free(copy);
+    }
+}
+
 static void test_utf8(void)
 {
     uint8_t b[4];
@@ -1108,11 +1123,13 @@ static void test_utf8(void)
             for (size_t i = 0; i < row->len; i++)
                 b[i] = row->may_be[i][end];
             check_utf8(row->rule, b, row->len, 0);
+            check_utf8_size(b, row->len);
             for (size_t cut = 1; cut < row->len; cut++)
                 check_utf8(row->rule, b, cut, cut + 1);
             for (size_t i = 1; i < row->len; i++) {
                 b[i] = (uint8_t)(row->may_be[i][end] + (end == 0 ? -1 : 1));
                 check_utf8(row->rule, b, row->len, i + 1);
+                check(ws_utf8_size(b, 0, row->len) == 0, "%s: a size", row->rule);
                 b[i] = row->may_be[i][end];
             }
         }
@@ -1217,6 +1234,93 @@ static void test_frames(void)
     check_start();
 }
 
+/* ---- ws.c: who may connect ---- */
+
+static const struct origin_row {
+    const char *rule;
+    const char *host, *origin;
+    bool own;                   /* let in without being named */
+    const char *as;             /* normalized; NULL: it is none */
+} origin_rows[] = {
+    { "10.2 localhost", "localhost:8080", "http://localhost:8080", true, "http://localhost:8080" },
+    { "10.2 IPv4", "127.0.0.1", "http://127.0.0.1", true, "http://127.0.0.1" },
+    { "10.2 IPv6", "[::1]:1", "http://[::1]:1", true, "http://[::1]:1" },
+    { "10.2 the longest address", "[0000:0000:0000:0000:0000:ffff:255.255.255.255]", "http://[0000:0000:0000:0000:0000:ffff:255.255.255.255]", true, "http://[0000:0000:0000:0000:0000:ffff:255.255.255.255]" },
+    { "10.2 longer than any address", "[0000:0000:0000:0000:0000:ffff:255.255.255.2555]", "http://[0000:0000:0000:0000:0000:ffff:255.255.255.2555]", false, "http://[0000:0000:0000:0000:0000:ffff:255.255.255.2555]" },
+    { "10.2 a name", "a.example", "http://a.example", false, "http://a.example" },
+    { "10.2 something behind an address", "[::1]a", "http://[::1]a", false, "http://[::1]a" },
+    { "10.2 no bracket behind it", "[::1", "http://[::1", false, "http://[::1" },
+    { "10.2 a name in brackets", "[localhost]", "http://[localhost]", false, "http://[localhost]" },
+    { "10.2 a colon without a port", "localhost:", "http://localhost:", false, "http://localhost:" },
+    { "10.2 a port that is none", "localhost:1/", "http://localhost:1:", false, "http://localhost:1:" },
+    { "10.2 a port that is none", "localhost:1:", "http://localhost:1:", false, "http://localhost:1:" },
+    { "10.2 a port below the digits", "localhost:1-", "http://localhost:1-", false, "http://localhost:1-" },
+    { "10.2 another scheme", "localhost", "ftp://localhost", false, "ftp://localhost" },
+    { "10.2 another host of the same length", "localhost:81", "http://localhost:82", false, "http://localhost:82" },
+    { "RFC 6454 6.2 letter case", "LOCALHOST", "HTTP://LocalHost", true, "http://localhost" },
+    { "RFC 6454 4 the port of http", "localhost", "http://localhost:80", true, "http://localhost" },
+    { "RFC 6454 4 the port of https", "localhost:443", "https://localhost", true, "https://localhost" },
+    { "RFC 6454 4 not that of the other", "localhost", "http://localhost:443", false, "http://localhost:443" },
+    { "RFC 6454 4 a longer port", "localhost:8080", "http://localhost:8080", true, "http://localhost:8080" },
+    { "ours: a slash at the end", "localhost", "http://localhost:80/", true, "http://localhost" },
+    { "ours: two of them", "localhost", "http://localhost//", false, NULL },
+    { "RFC 6454 7.1 null", "null", "null", false, "null" },
+    { "ours: file", "localhost", "file://", false, "file://" },
+    { "ours: file and a slash", "localhost", "File:///", false, "file://" },
+    { "ours: file and a path", "localhost", "file:///a", false, NULL },
+    { "no host", "localhost", "http://", false, NULL },
+    { "no host but a port", ":80", "http://:80", false, NULL },
+    { "no scheme", "localhost", "localhost", false, NULL },
+    { "an empty scheme", "localhost", "://localhost", false, NULL },
+    { "half a scheme", "localhost", "http:/localhost", false, NULL },
+    { "a path", "localhost", "http://localhost/a", false, NULL },
+    { "empty", "localhost", "", false, NULL },
+};
+
+/* Each origin has to be let in if it is named, and if all are. */
+static void check_origin(const struct origin_row *row)
+{
+    struct ws_origin allowed[2], all;
+    struct ws_request r;
+    uint8_t *copy = heap_copy(row->origin, strlen(row->origin));
+    bool valid = ws_read_origin(copy, strlen(row->origin), &allowed[1]);
+    char text[400];
+    int n = sprintf(text, "GET / HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\n\r\n", row->host, row->origin);
+
+    free(copy);
+    check(valid == (row->as != NULL) && (!valid || (allowed[1].len == strlen(row->as)
+          && memcmp(allowed[1].text, row->as, allowed[1].len) == 0)),
+          "%s: %s is read as %.*s", row->rule, row->origin, (int)allowed[1].len,
+          (char *)allowed[1].text);
+    check(ws_read_origin((const uint8_t *)"http://x.example", 16, &allowed[0]), "x.example");
+    check(ws_read_origin((const uint8_t *)"*", 1, &all), "*");
+    copy = heap_copy(text, (size_t)n);
+    ws_parse_request(copy, (size_t)n, NULL, &r);
+    check(ws_may_connect(copy, &r, NULL, 0) == row->own, "%s: Host %s, Origin %s: own or not?",
+          row->rule, row->host, row->origin);
+    check(ws_may_connect(copy, &r, allowed, 1) == row->own, "%s: another one is named", row->rule);
+    check(!valid || ws_may_connect(copy, &r, allowed, 2), "%s: named, and not let in", row->rule);
+    check(ws_may_connect(copy, &r, &all, 1), "%s: not let in with all others", row->rule);
+    free(copy);
+}
+
+static void test_origin(void)
+{
+    static const char program[] = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    uint8_t longest[WS_ORIGIN_MAX + 1];
+    struct ws_origin o;
+    struct ws_request r;
+
+    for (size_t i = 0; i < COUNT(origin_rows); i++)
+        check_origin(&origin_rows[i]);
+    ws_parse_request((const uint8_t *)program, sizeof program - 1, NULL, &r);
+    check(ws_may_connect((const uint8_t *)program, &r, NULL, 0), "a program is not let in");
+    memset(longest, 'x', sizeof longest);
+    memcpy(longest, "http://", 7);
+    check(ws_read_origin(longest, WS_ORIGIN_MAX, &o), "the longest origin");
+    check(!ws_read_origin(longest, WS_ORIGIN_MAX + 1, &o), "a longer origin");
+}
+
 /* ---- ws.c: what the server sends ---- */
 
 static void check_bytes(const char *rule, const uint8_t *got, size_t len, const char *want,
@@ -1226,15 +1330,27 @@ static void check_bytes(const char *rule, const uint8_t *got, size_t len, const 
           hex(got, len), want_len);
 }
 
+#define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"       /* the example of RFC 9110 */
+
+/* RFC 9110 section 5.6.7; days is since 1970. */
+static void check_date(long days, long seconds, const char *want)
+{
+    char out[400];
+    time_t when = (time_t)days * 86400 + (time_t)seconds;
+    size_t len = ws_write_response((uint8_t *)out, sizeof out - 1, 400, when, "", "", false);
+    out[len] = '\0';
+    check(strstr(out, want) != NULL, "RFC 9110 5.6.7: got %s, want %s", out, want);
+}
+
 static void check_response(const char *rule, int status, const char *headers, bool head,
                            const char *want)
 {
     uint8_t out[400];
-    size_t len = ws_write_response(out, sizeof out, status, headers, "text\n", head);
+    size_t len = ws_write_response(out, sizeof out, status, 784111777, headers, "text\n", head);
 
     check(len == strlen(want) && memcmp(out, want, len) == 0, "%s: got %.*s", rule, (int)len,
           (char *)out);
-    check(ws_write_response(out, len, status, headers, "text\n", head) == 0,
+    check(ws_write_response(out, len, status, 784111777, headers, "text\n", head) == 0,
           "%s: written into one byte less than it needs", rule);
 }
 
@@ -1262,19 +1378,31 @@ static void test_write(void)
     reason[sizeof reason - 1] = '\0';
     len = ws_write_close(out, 1000, reason);
     check(len == WS_CONTROL_FRAME && out[1] == WS_CONTROL_MAX, "5.5 a reason is cut: %zu", len);
+    check_date(0, 0, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+    check_date(11016, 86399, "Date: Tue, 29 Feb 2000 23:59:59 GMT\r\n");
+    check_date(20453, 9 * 3600 + 65, "Date: Wed, 31 Dec 2025 09:01:05 GMT\r\n");
+    for (long month = 0; month < 12; month++) {
+        static const char names[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
+                                         "Sep", "Oct", "Nov", "Dec" };
+        static const long first[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
+        char want[40];
+        sprintf(want, ", 01 %s 1970 ", names[month]);
+        check_date(first[month], 0, want);
+    }
     check_response("4.2.2", 101, "A: b\r\n", false, "HTTP/1.1 101 Switching Protocols\r\n"
                    "Upgrade: websocket\r\nConnection: Upgrade\r\nA: b\r\n\r\n");
     check_response("RFC 9110 15.5.22", 426, "", false, "HTTP/1.1 426 Upgrade Required\r\n"
-                   "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
+                   DATE "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n");
     for (size_t i = 0; i < COUNT(lines); i++) {
-        char want[200];
-        sprintf(want, "HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: text/plain; "
-                "charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n", lines[i]);
+        char want[250];
+        sprintf(want, "HTTP/1.1 %s\r\n%sConnection: close\r\nContent-Type: text/plain; "
+                "charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n", lines[i],
+                lines[i][0] == '5' ? "" : DATE);
         check_response("RFC 9110 15, 6585 5", atoi(lines[i]), "", false, want);
     }
     check_response("RFC 9110 9.3.2 HEAD", 405, "", true, "HTTP/1.1 405 Method Not Allowed\r\n"
-                   "Allow: GET, HEAD\r\nConnection: close\r\n"
+                   DATE "Allow: GET, HEAD\r\nConnection: close\r\n"
                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\n");
 }
 
@@ -1282,7 +1410,7 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } tables[] = {
         { "sha1", test_sha1 }, { "base64", test_base64 }, { "json", test_json },
-        { "request", test_request }, { "frames", test_frames }, { "utf8", test_utf8 }, { "write", test_write },
+        { "request", test_request }, { "origin", test_origin }, { "frames", test_frames }, { "utf8", test_utf8 }, { "write", test_write },
     };
 
     for (size_t i = 0; i < COUNT(tables); i++) {
