@@ -623,7 +623,8 @@ static bool is_literal(const struct ws_origin *o)
     host[len] = '\0';
     if (bracket)
         return inet_pton(AF_INET6, host, &address) == 1;
-    return strcmp(host, "localhost") == 0 || inet_pton(AF_INET, host, &address) == 1;
+    return is_exactly(&h, (struct ws_view){ from, len }, "localhost")
+        || inet_pton(AF_INET, host, &address) == 1;
 }
 
 /* A page that this server served has its host and port from the Host header. */

@@ -1385,7 +1385,7 @@ static void test_write(void)
         static const char names[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
                                          "Sep", "Oct", "Nov", "Dec" };
         static const long first[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
-        char want[40];
+        char want[80];
         sprintf(want, ", 01 %s 1970 ", names[month]);
         check_date(first[month], 0, want);
     }
