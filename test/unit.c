@@ -1308,6 +1308,7 @@ static void test_origin(void)
 {
     static const char program[] = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
     uint8_t longest[WS_ORIGIN_MAX + 1];
+    char long_host[1000];
     struct ws_origin o;
     struct ws_request r;
 
@@ -1315,6 +1316,9 @@ static void test_origin(void)
         check_origin(&origin_rows[i]);
     ws_parse_request((const uint8_t *)program, sizeof program - 1, NULL, &r);
     check(ws_may_connect((const uint8_t *)program, &r, NULL, 0), "a program is not let in");
+    sprintf(long_host, "GET / HTTP/1.1\r\nHost: %0400d\r\nOrigin: http://localhost\r\n\r\n", 0);
+    ws_parse_request((const uint8_t *)long_host, strlen(long_host), NULL, &r);
+    check(!ws_may_connect((const uint8_t *)long_host, &r, NULL, 0), "a long Host is own");
     memset(longest, 'x', sizeof longest);
     memcpy(longest, "http://", 7);
     check(ws_read_origin(longest, WS_ORIGIN_MAX, &o), "the longest origin");
