@@ -475,17 +475,33 @@ static const struct status {
     { 503, "503 Service Unavailable", "Connection: close\r\n" },
 };
 
+static bool is_leap(int year)
+{
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
 /* RFC 9110 section 6.6.1, in the form of 5.6.7:  Date: Sun, 06 Nov 1994 08:49:37 GMT
- * strftime would take the names from the locale. */
+ * strftime would take the names from the locale, and gmtime may read files. */
 static void write_date(char *out, size_t cap, time_t when)
 {
-    static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-    static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-    struct tm t = { 0 };
-    gmtime_r(&when, &t);
-    snprintf(out, cap, "Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\n", days[t.tm_wday],
-             t.tm_mday, months[t.tm_mon], t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+    static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
+    static const struct { char name[4]; int days; } months[] = {
+        { "Jan", 31 }, { "Feb", 28 }, { "Mar", 31 }, { "Apr", 30 }, { "May", 31 }, { "Jun", 30 },
+        { "Jul", 31 }, { "Aug", 31 }, { "Sep", 30 }, { "Oct", 31 }, { "Nov", 30 }, { "Dec", 31 },
+    };
+    int year = 1970, month = 0, day, weekday, second;
+
+    if (when < 0)               /* time() failed */
+        when = 0;
+    second = (int)(when % 86400);
+    day = (int)(when / 86400);
+    weekday = day % 7;          /* 1 January 1970 was a Thursday */
+    for (; day >= 365 + is_leap(year); year++)
+        day -= 365 + is_leap(year);
+    for (; day >= months[month].days + (month == 1 && is_leap(year)); month++)
+        day -= months[month].days + (month == 1 && is_leap(year));
+    snprintf(out, cap, "Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\n", days[weekday], day + 1,
+             months[month].name, year, second / 3600, second / 60 % 60, second % 60);
 }
 
 size_t ws_write_response(uint8_t *out, size_t cap, int status, time_t when,
