@@ -20,9 +20,7 @@
 #include "json.h"
 #include "ws.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -78,10 +76,11 @@ enum {
     SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: left alone it takes megabytes,
                                  * and hides that a peer does not read */
     LISTENERS = 8,              /* addresses listened on */
+    ORIGINS = 8,                /* of option -o */
     SHOWN_IDS = 100,            /* on the page for a plain GET */
     PAGE_SIZE = 4096,           /* bytes of that page and its header, at most */
     LOG_LINE = 512,             /* bytes */
-    LOG_QUOTE = 120             /* bytes of a message that the log shows */
+    LOG_QUOTE = 120             /* bytes that the log shows of a message */
 };
 
 /* An answer to a frame, a pong or a notice (a text from the server), always has
@@ -275,35 +274,41 @@ static void log_line(const char *format, ...)
         ;
 }
 
-/* Is there a control character at bytes[i]: ASCII's, or one of U+0080 to U+009F,
- * which are C2 80 to C2 9F in UTF-8 and start commands in some terminals? */
-static bool is_terminal_control(const uint8_t *bytes, size_t i, size_t len)
+/* May this character of UTF-8 be shown?  C0, DEL and C1, which is U+0080 to U+009F,
+ * start commands in terminals.  U+202A to U+202E and U+2066 to U+2069 turn around
+ * the text that follows. */
+static bool is_harmless(const uint8_t *c, size_t size)
 {
-    return bytes[i] < ' ' || bytes[i] == 0x7F
-        || (bytes[i] == 0xC2 && i + 1 < len && bytes[i + 1] < 0xA0)
-        || (bytes[i] < 0xA0 && i > 0 && bytes[i - 1] == 0xC2);
+    switch (size) {
+    case 1: return c[0] >= ' ' && c[0] != 0x7F;
+    case 2: return c[0] != 0xC2 || c[1] > 0x9F;
+    case 3: return !(c[0] == 0xE2 && c[1] == 0x80 && c[2] >= 0xAA && c[2] <= 0xAE)
+                && !(c[0] == 0xE2 && c[1] == 0x81 && c[2] >= 0xA6 && c[2] <= 0xA9);
+    default: return true;
+    }
 }
 
-/* Bytes from the network for people to read: controls escaped, the end cut. */
+/* Bytes from the network for people to read.  Every byte of a character that may
+ * not be shown, and every byte that is not UTF-8, appears as \xNN. */
 struct quote {
-    char text[4 * LOG_QUOTE + 32];
+    char text[LOG_QUOTE + 32];
 };
 
 static struct quote quote(const uint8_t *bytes, size_t len)
 {
     struct quote q;
-    size_t shown = len, n = 0;
-    if (shown > LOG_QUOTE)
-        for (shown = LOG_QUOTE; shown > 0 && (bytes[shown] & 0xC0) == 0x80; shown--)
-            ;                   /* not in the middle of a character */
-    for (size_t i = 0; i < shown; i++) {
-        if (is_terminal_control(bytes, i, len))
-            n += (size_t)sprintf(q.text + n, "\\x%02X", (unsigned)bytes[i]);
-        else
-            q.text[n++] = (char)bytes[i];
+    size_t at = 0, n = 0;
+    while (at < len) {
+        size_t size = ws_utf8_size(bytes, at, len);
+        bool shown = size > 0 && is_harmless(bytes + at, size);
+        size_t end = at + (size > 0 ? size : 1);
+        if (n + (end - at) * (shown ? 1 : 4) > LOG_QUOTE)
+            break;
+        for (; at < end; at++)
+            n += (size_t)sprintf(q.text + n, shown ? "%c" : "\\x%02X", bytes[at]);
     }
     q.text[n] = '\0';
-    if (shown < len)
+    if (at < len)
         sprintf(q.text + n, "... (%zu bytes)", len);
     return q;
 }
@@ -787,7 +792,7 @@ static bool may_be_answered(struct client *c)
 static void respond(struct client *c, int status, const char *body, bool head)
 {
     uint8_t *out = outbox_end(c, PAGE_SIZE);
-    c->out_used += ws_write_response(out, PAGE_SIZE, status, "", body, head);
+    c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), "", body, head);
     enter(c, CLOSING);
 }
 
@@ -860,69 +865,35 @@ static void show_page(struct client *c, const uint8_t *buf, const struct ws_requ
     respond(c, 426, body, r->head);
 }
 
-/* ---- Who is let in, RFC 6455 sections 4.2.2 and 10.2 ---- */
+/* ---- Who is let in ---- */
 
-enum { ORIGIN_MAX = 300 };      /* bytes; the longest host name has 253 */
+static struct ws_origin let_in[ORIGINS];        /* option -o */
+static int let_in_count;
 
-static char let_in[ORIGIN_MAX]; /* option -o: one origin more, or "*" */
-
-/* RFC 6454 section 6.2: an origin, or scheme://Host, in lower case and without
- * the port that its scheme implies, so that equal ones are equal texts. */
-static void normalize(char out[ORIGIN_MAX], const char *scheme, const char *text, size_t len)
+/* The advice is typed into a shell, and it has to work. */
+static bool may_be_named(const uint8_t *origin, size_t len)
 {
-    size_t n;
-
-    snprintf(out, ORIGIN_MAX, "%s%.*s", scheme, len < ORIGIN_MAX ? (int)len : ORIGIN_MAX, text);
-    for (n = 0; out[n] != '\0'; n++)
-        out[n] = (char)tolower((unsigned char)out[n]);
-    if (n > 10 && strncmp(out, "http://", 7) == 0 && strcmp(out + n - 3, ":80") == 0)
-        out[n - 3] = '\0';
-    if (n > 12 && strncmp(out, "https://", 8) == 0 && strcmp(out + n - 4, ":443") == 0)
-        out[n - 4] = '\0';
-}
-
-/* localhost or an address, perhaps with a port: a name could be made to point
- * here by anyone. */
-static bool is_literal(const char *host)
-{
-    char name[ORIGIN_MAX];
-    struct in6_addr address;
-    bool bracket = host[0] == '[';
-    size_t len = strcspn(host += bracket, bracket ? "]" : ":");
-
-    memcpy(name, host, len);
-    name[len] = '\0';
-    return inet_pton(bracket ? AF_INET6 : AF_INET, name, &address) == 1
-        || (!bracket && strcmp(name, "localhost") == 0);
-}
-
-/* Programs send no Origin; a browser does, and means the page that connects.
- * It has to be one that this server served, or that of option -o. */
-static bool is_let_in(const uint8_t *buf, const struct ws_request *r)
-{
-    const char *text = (const char *)buf;
-    char page[ORIGIN_MAX], own[ORIGIN_MAX], *host;
-
-    if (r->origin.at == 0 || strcmp(let_in, "*") == 0)
-        return true;
-    normalize(page, "", text + r->origin.at, r->origin.len);
-    if (page[0] != '\0' && strcmp(page, let_in) == 0)
-        return true;
-    if ((host = strstr(page, "://")) == NULL)
-        return false;
-    normalize(own, strncmp(page, "https:", 6) == 0 ? "https://" : "http://",
-              text + r->host.at, r->host.len);
-    return strcmp(page, own) == 0 && is_literal(host + 3);
+    static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/_-[]";
+    struct ws_origin o;
+    for (size_t i = 0; i < len; i++)
+        if (memchr(safe, origin[i], sizeof safe - 1) == NULL)
+            return false;
+    return len <= LOG_QUOTE && ws_read_origin(origin, len, &o);
 }
 
 static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
+    const uint8_t *origin = buf + r->origin.at;
+    size_t len = r->origin.len;
+    bool named = may_be_named(origin, len);
+    struct quote page = quote(origin, len);
+    struct ws_request refused = { .status = 403, .head = r->head };
     char reason[LOG_LINE];
-    struct quote origin = quote(buf + r->origin.at, r->origin.len);
-    struct ws_request refused = { .status = 403, .reason = reason, .head = r->head };
 
-    snprintf(reason, sizeof reason, "a page of %.*s may not connect; chat -o '%.*s' lets it in",
-             LOG_QUOTE, origin.text, LOG_QUOTE, origin.text);
+    snprintf(reason, sizeof reason, "a page of %s may not connect; chat -o '%s' lets %s in",
+             len > 0 ? page.text : "no origin", named ? page.text : "*",
+             named ? "it" : "all pages");
+    refused.reason = reason;
     refuse(c, buf, &refused);
 }
 
@@ -942,7 +913,7 @@ static void admit(struct client *c)
     ws_accept_key(c->in + c->key_at, accept);
     sprintf(headers, "Sec-WebSocket-Accept: %s\r\nChat-User-Id: %" PRId64 "\r\n%s", accept, c->id,
             c->notices ? "Sec-WebSocket-Protocol: notices\r\n" : "");
-    c->out_used += ws_write_response(out, PAGE_SIZE, 101, headers, "", false);
+    c->out_used += ws_write_response(out, PAGE_SIZE, 101, 0, headers, "", false);
     if (c->notices)
         put_notice(c, "you are user %" PRId64, c->id);
     if (!quiet)
@@ -956,7 +927,7 @@ static void take_request(struct client *c)
     struct ws_request r;
     if (!ws_parse_request(buf, c->in_used, "notices", &r))
         return;
-    if ((r.status == 101 || r.reason == NULL) && !is_let_in(buf, &r)) {
+    if ((r.status == 101 || r.reason == NULL) && !ws_may_connect(buf, &r, let_in, let_in_count)) {
         refuse_origin(c, buf, &r);
     } else if (r.reason != NULL) {
         refuse(c, buf, &r);
@@ -1066,8 +1037,9 @@ static void output_failed(struct client *c, const char *why)
 
 static void input_ended(struct client *c)
 {
-    static const struct ws_request cut = {
-        .status = 400, .reason = "the request ended before its empty line"
+    struct ws_request cut = {
+        .status = 400, .reason = "the request ended before its empty line",
+        .head = ws_is_head(c->in, c->in_used)
     };
 
     log_left(c, "end of input");
@@ -1128,7 +1100,10 @@ static void ping(struct client *c)
 /* The deadline of c has passed. */
 static void expire(struct client *c)
 {
-    static const struct ws_request late = { .status = 408, .reason = "no whole request in time" };
+    struct ws_request late = {
+        .status = 408, .reason = "no whole request in time",
+        .head = ws_is_head(c->in, c->in_used)
+    };
     char why[64];
 
     if (c->out_used > 0)
@@ -1754,7 +1729,7 @@ static void listen_or_die(const char *address, const char *port)
 static void usage(FILE *to)
 {
     fprintf(to,
-            "usage: chat [-a directory|router] [-l ADDRESS] [-p PORT] [-o ORIGIN]\n"
+            "usage: chat [-a directory|router] [-l ADDRESS] [-p PORT] [-o ORIGIN]...\n"
             "            [-k SECONDS] [-q] [-h] [-V]\n"
             "A WebSocket chat server: ws://localhost:8080, one JSON message a line:\n"
             "  {\"recipient_id\":2,\"message\":\"Go Braves!\"}\n"
@@ -1764,14 +1739,14 @@ static void usage(FILE *to)
             "  -l ADDRESS   listen there; 0.0.0.0 for all of IPv4 (default: localhost)\n"
             "  -p PORT      0 takes a free one (default: 8080)\n"
             "  -o ORIGIN    let in web pages of one more origin: http://example.org:8000,\n"
-            "               null for pages opened from files, '*' for all\n"
+            "               null for pages opened from files, '*' for all; up to %d of them\n"
             "  -k SECONDS   ping after this long a silence, and hang up after as long\n"
             "               again; 0: never (default: %d)\n"
             "  -q           no log\n"
             "  -h, -V       this text; the version\n"
             "\n"
             "Compiled for %d clients and messages of %d bytes (README: Limits).\n",
-            DEFAULT_KEEP_S, CLIENTS, MESSAGE);
+            ORIGINS, DEFAULT_KEEP_S, CLIENTS, MESSAGE);
 }
 
 static void wrong_usage(const char *what, const char *value)
@@ -1801,14 +1776,11 @@ static void choose_approach(const char *name)
     wrong_usage("-a takes directory or router", name);
 }
 
-/* null, '*', or a scheme, a host and perhaps a port, and no path. */
 static void choose_origin(const char *origin)
 {
-    const char *host = strstr(origin, "://");
-
-    normalize(let_in, "", origin, strlen(origin));
-    if (strcmp(let_in, "*") != 0 && strcmp(let_in, "null") != 0
-        && (host == NULL || host == origin || host[3] == '\0' || strchr(host + 3, '/') != NULL))
+    if (let_in_count == ORIGINS)
+        wrong_usage("-o is given too often, 8 times are possible", origin);
+    if (!ws_read_origin((const uint8_t *)origin, strlen(origin), &let_in[let_in_count++]))
         wrong_usage("-o takes SCHEME://HOST[:PORT] without a path, null, or '*'", origin);
 }
 
@@ -1846,7 +1818,7 @@ static void first_state(void)
     for (int i = 0; i <= ROUTER; i++)
         waits_at[i] = NONE;
     approach = &approaches[0];
-    let_in[0] = '\0';
+    let_in_count = 0;
     quiet = false;
     capacity = CLIENTS;
     keep = DEFAULT_KEEP_S * 1000 * MS;

@@ -9,18 +9,22 @@
  *     is told at the first byte that shows it
  *   - the first thing found wrong is the one that is told
  *
- * Order: opening handshake (4.2), frames (5.2), messages (5.4, 8.1), closing
+ * Order: opening handshake (4.2), who may connect (10.2), frames (5.2), messages (5.4, 8.1), closing
  * (7.4), sending (5.1). */
 
 #include "ws.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
 /* A request's head, whose bytes are read by byte_at alone.  It knows where they
- * end, and begin: beyond, it sees -1, which no rule allows. */
+ * end: there it sees -1, which no rule allows. */
 struct head {
     const uint8_t *buf;
     size_t size;
@@ -40,6 +44,7 @@ struct fields {
     bool body;
 };
 
+/* The first fault that is found is the one that is told. */
 static void refuse(struct ws_request *r, int status, const char *reason)
 {
     if (r->status == 0) {
@@ -133,29 +138,13 @@ static struct ws_view next_part(const struct head *h, size_t *from, size_t end, 
 
 /* Is the word one of the comma-separated elements?  Firefox sends "keep-alive,
  * Upgrade"; RFC 9110 section 5.6.1 has the grammar. */
-static bool lists(const struct head *h, struct ws_view list, const char *word,
-                  bool is(const struct head *, struct ws_view, const char *))
+static bool lists(const struct head *h, struct ws_view list, const char *word)
 {
     size_t from = list.at, end = list.at + list.len;
     while (from <= end)
-        if (is(h, next_part(h, &from, end, ','), word))
+        if (is_word(h, next_part(h, &from, end, ','), word))
             return true;
     return false;
-}
-
-/* Some elements of a list may be empty, but not all. */
-static bool is_list_of(bool is(const struct head *, struct ws_view), const struct head *h,
-                       struct ws_view list)
-{
-    size_t from = list.at, end = list.at + list.len;
-    bool any = false;
-    while (from <= end) {
-        struct ws_view element = next_part(h, &from, end, ',');
-        if (element.len > 0 && !is(h, element))
-            return false;
-        any = any || element.len > 0;
-    }
-    return any;
 }
 
 static bool is_token(const struct head *h, struct ws_view v)
@@ -169,10 +158,10 @@ static bool is_token(const struct head *h, struct ws_view v)
 /* 9.1: quotes and backslashes aside, it is a token, too. */
 static bool is_quoted_token(const struct head *h, struct ws_view v)
 {
-    size_t last = v.at + v.len - 1;
-    if (v.len < 3 || byte_at(h, v.at) != '"' || byte_at(h, last) != '"')
+    size_t end = v.at + v.len;  /* behind the last quote */
+    if (v.len < 3 || byte_at(h, v.at) != '"' || byte_at(h, end - 1) != '"')
         return false;
-    for (size_t i = v.at + 1; i < last; i++) {
+    for (size_t i = v.at + 1; i < end - 1; i++) {
         if (byte_at(h, i) == '\\')
             i++;
         if (!is_token_char(byte_at(h, i)))
@@ -181,46 +170,101 @@ static bool is_quoted_token(const struct head *h, struct ws_view v)
     return true;
 }
 
+/* 9.1: a name, or a name, "=" and a value. */
+static bool is_parameter(const struct head *h, struct ws_view v)
+{
+    size_t from = v.at, end = v.at + v.len;
+    struct ws_view name = next_part(h, &from, end, '=');
+    struct ws_view value;
+    if (from > end)             /* no "=" */
+        return is_token(h, name);
+    value = trim(h, from, end);
+    return is_token(h, name) && (is_token(h, value) || is_quoted_token(h, value));
+}
+
 /* 9.1: a name and its parameters, as in  permessage-deflate; server_max_window_bits=10 */
 static bool is_extension(const struct head *h, struct ws_view v)
 {
     size_t from = v.at, end = v.at + v.len;
     if (!is_token(h, next_part(h, &from, end, ';')))
         return false;
-    while (from <= end) {
-        struct ws_view parameter = next_part(h, &from, end, ';');
-        size_t at = parameter.at, to = parameter.at + parameter.len;
-        struct ws_view value;
-        if (!is_token(h, next_part(h, &at, to, '=')))
+    while (from <= end)
+        if (!is_parameter(h, next_part(h, &from, end, ';')))
             return false;
-        value = trim(h, at, to);
-        if (at <= to && !is_token(h, value) && !is_quoted_token(h, value))
-            return false;
-    }
     return true;
+}
+
+/* 9.1.  We know no extension, so that all that is offered is declined.
+ * RFC 9110 section 5.6.1.2: empty elements are skipped, also if no other is there. */
+static void read_extensions(const struct head *h, struct ws_view list, struct ws_request *r)
+{
+    size_t from = list.at, end = list.at + list.len;
+    while (from <= end) {
+        struct ws_view element = next_part(h, &from, end, ',');
+        if (element.len > 0 && !is_extension(h, element))
+            refuse_value(r, 400, "Sec-WebSocket-Extensions is not a list of extensions", list);
+    }
+}
+
+/* 4.3.  Letter case counts in a subprotocol's name. */
+static void read_subprotocols(const struct head *h, struct ws_view list,
+                              const char *subprotocol, struct ws_request *r)
+{
+    size_t from = list.at, end = list.at + list.len;
+    while (from <= end) {
+        struct ws_view name = next_part(h, &from, end, ',');
+        if (name.len > 0 && !is_token(h, name))
+            refuse_value(r, 400, "Sec-WebSocket-Protocol is not a list of names", list);
+        if (subprotocol != NULL && is_exactly(h, name, subprotocol))
+            r->offers = true;
+    }
+}
+
+/* Where the request line begins: RFC 9112 section 2.2 has one empty line before
+ * it skipped. */
+static size_t begin(const struct head *h)
+{
+    return byte_at(h, 0) == '\r' && byte_at(h, 1) == '\n' ? 2 : 0;
+}
+
+/* Two first bytes begin no request, but their senders would wait for the rest of
+ * it: they get their answer at once. */
+static void refuse_first_byte(int c, struct ws_request *r)
+{
+    if (c == 0x16)              /* RFC 8446 section 5.1: a TLS handshake */
+        refuse(r, 400, "this port speaks http:// and ws://, not https:// and wss://");
+    if (c == '{')               /* JSON, typed into telnet or nc */
+        refuse(r, 400, "nc and telnet do not speak WebSocket: use websocat or a browser");
 }
 
 /* Looks for the empty line behind the head, and at the bytes before it.
  * Returns false if neither the end nor a fault is there yet. */
 static bool find_end(const struct head *h, struct ws_request *r)
 {
+    size_t line = 0;            /* where the line begins that byte i is in */
+
+    refuse_first_byte(byte_at(h, 0), r);
+    if (r->status != 0)
+        return true;
     for (size_t i = 0; i < h->size && i < WS_HEAD_MAX; i++) {
         int c = byte_at(h, i);
-        bool after_cr = byte_at(h, i - 1) == '\r';
+        bool after_cr = i > line && byte_at(h, i - 1) == '\r';
         if (c == '\n' && !after_cr) {
             refuse(r, 400, "lines end with CR LF: use nc -C");
         } else if (c != '\n' && after_cr) {
             refuse(r, 400, "a CR without its LF");
         } else if ((c < ' ' && !is_one_of(c, "\t\r\n")) || c == 0x7F) {
             refuse(r, 400, "a control character in the request");
-        } else if (c == '\n' && byte_at(h, i - 2) == '\n') {
+        } else if (c == '\n' && i == line + 1 && line > 0) {
             r->size = i + 1;
             return true;
         }
         if (r->status != 0)
             return true;
+        if (c == '\n')
+            line = i + 1;
     }
-    if (h->size >= WS_HEAD_MAX && find(h, 0, WS_HEAD_MAX, '\n') == WS_HEAD_MAX)
+    if (h->size >= WS_HEAD_MAX && line == 0)
         refuse(r, 414, "the request line is longer than 8 KiB");        /* RFC 9112, 3 */
     if (h->size >= WS_HEAD_MAX)
         refuse(r, 431, "the request head is longer than 8 KiB");
@@ -236,7 +280,6 @@ static void parse_request_line(const struct head *h, size_t from, size_t to,
     size_t version = target < to ? find(h, target, to, ' ') + 1 : to;
     struct ws_view method = { from, target - 1 - from };
 
-    r->head = is_exactly(h, method, "HEAD");
     if (method.len == 0 || version >= to || version == target + 1)
         refuse_value(r, 400, "a request starts with: GET / HTTP/1.1",
                      (struct ws_view){ from, to - from });
@@ -244,6 +287,9 @@ static void parse_request_line(const struct head *h, size_t from, size_t to,
              || byte_at(h, to - 1) < '1' || byte_at(h, to - 1) > '9')
         refuse_value(r, 400, "HTTP/1.1 wanted (nginx: proxy_http_version 1.1)",
                      (struct ws_view){ version, to - version });
+    else if (is_exactly(h, method, "PUT"))              /* curl -T before 8.20 */
+        refuse_value(r, 405, "only GET and HEAD are answered, and curl can chat from version 8.20 on",
+                     method);
     else if (!r->head && !is_exactly(h, method, "GET"))
         refuse_value(r, 405, "only GET and HEAD are answered", method);
 }
@@ -258,9 +304,9 @@ static void note_field(const struct head *h, struct ws_view name, struct ws_view
         f->origins++;
         r->origin = value;
     } else if (is_word(h, name, "Upgrade")) {
-        f->upgrade = f->upgrade || lists(h, value, "websocket", is_word);
+        f->upgrade = f->upgrade || lists(h, value, "websocket");
     } else if (is_word(h, name, "Connection")) {
-        f->connection = f->connection || lists(h, value, "upgrade", is_word);
+        f->connection = f->connection || lists(h, value, "upgrade");
     } else if (is_word(h, name, "Sec-WebSocket-Key")) {
         f->keys++;
         r->key = value;
@@ -268,12 +314,9 @@ static void note_field(const struct head *h, struct ws_view name, struct ws_view
         f->versions++;
         f->version = value;
     } else if (is_word(h, name, "Sec-WebSocket-Protocol")) {
-        if (!is_list_of(is_token, h, value))            /* 4.3 */
-            refuse_value(r, 400, "Sec-WebSocket-Protocol is not a list of names", value);
-        r->offers = r->offers || (subprotocol && lists(h, value, subprotocol, is_exactly));
+        read_subprotocols(h, value, subprotocol, r);
     } else if (is_word(h, name, "Sec-WebSocket-Extensions")) {
-        if (!is_list_of(is_extension, h, value))        /* 9.1 */
-            refuse_value(r, 400, "Sec-WebSocket-Extensions is not a list of extensions", value);
+        read_extensions(h, value, r);
     } else if (is_word(h, name, "Content-Length")) {
         f->body = f->body || !is_exactly(h, value, "0");
     } else if (is_word(h, name, "Transfer-Encoding")) {
@@ -351,21 +394,30 @@ static void judge_upgrade(const struct head *h, struct ws_request *r, const stru
                                     : "several Sec-WebSocket-Key headers");
     if (!is_key(h, r->key))
         refuse_value(r, 400, "Sec-WebSocket-Key is not 16 bytes in base64", r->key);
-    refuse(r, 101, NULL);
 }
 
-/* Only Upgrade asks for one; but who sends a key or a version means to, and
- * learns more from hearing what is missing. */
+/* Only Upgrade asks for an upgrade.  But a client that sends a key or a version
+ * means to ask for one, and learns more from hearing what is missing. */
 static void judge(const struct head *h, struct ws_request *r, const struct fields *f)
 {
+    bool asks = !r->head && (f->upgrade || f->keys > 0 || f->versions > 0);
+
     judge_host(h, r, f);
     if (f->body)
         refuse(r, 400, "a request with a body");
     if (f->origins > 1)
         refuse(r, 400, "several Origin headers");
-    if (!r->head && (f->upgrade || f->keys > 0 || f->versions > 0))
+    if (asks)
         judge_upgrade(h, r, f);
-    refuse(r, 426, NULL);
+    if (r->status == 0)
+        r->status = asks ? 101 : 426;
+}
+
+/* RFC 9110 section 9.3.2.  A refusal may be due before the request line has ended. */
+bool ws_is_head(const uint8_t *buf, size_t len)
+{
+    struct head h = { buf, len };
+    return is_exactly(&h, (struct ws_view){ begin(&h), 5 }, "HEAD ");
 }
 
 bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
@@ -376,13 +428,13 @@ bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
     size_t from, to;
     memset(r, 0, sizeof *r);
     memset(&f, 0, sizeof f);
+    r->head = ws_is_head(buf, len);
     if (!find_end(&h, r))
         return false;
     if (r->status != 0)
         return true;
     h.size = r->size;
-    /* RFC 9112 section 2.2: one empty line before a request is skipped. */
-    from = byte_at(&h, 0) == '\r' ? 2 : 0;
+    from = begin(&h);
     to = find(&h, from, h.size, '\r');
     parse_request_line(&h, from, to, r);
     for (from = to + 2; from + 2 < h.size; from = to + 2) {
@@ -423,10 +475,39 @@ static const struct status {
     { 503, "503 Service Unavailable", "Connection: close\r\n" },
 };
 
-size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *headers,
-                         const char *body, bool head)
+static bool is_leap(int year)
 {
-    char content[80] = "";
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+/* RFC 9110 section 6.6.1, in the form of 5.6.7:  Date: Sun, 06 Nov 1994 08:49:37 GMT
+ * strftime would take the names from the locale, and gmtime may read files. */
+static void write_date(char *out, size_t cap, time_t when)
+{
+    static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
+    static const struct { char name[4]; int days; } months[] = {
+        { "Jan", 31 }, { "Feb", 28 }, { "Mar", 31 }, { "Apr", 30 }, { "May", 31 }, { "Jun", 30 },
+        { "Jul", 31 }, { "Aug", 31 }, { "Sep", 30 }, { "Oct", 31 }, { "Nov", 30 }, { "Dec", 31 },
+    };
+    int year = 1970, month = 0, day, weekday, second;
+
+    if (when < 0)               /* time() failed */
+        when = 0;
+    second = (int)(when % 86400);
+    day = (int)(when / 86400);
+    weekday = day % 7;          /* 1 January 1970 was a Thursday */
+    for (; day >= 365 + is_leap(year); year++)
+        day -= 365 + is_leap(year);
+    for (; day >= months[month].days + (month == 1 && is_leap(year)); month++)
+        day -= months[month].days + (month == 1 && is_leap(year));
+    snprintf(out, cap, "Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\n", days[weekday], day + 1,
+             months[month].name, year, second / 3600, second / 60 % 60, second % 60);
+}
+
+size_t ws_write_response(uint8_t *out, size_t cap, int status, time_t when,
+                         const char *headers, const char *body, bool head)
+{
+    char content[80] = "", date[100] = "";
     size_t i = 0;
     int n;
 
@@ -435,9 +516,158 @@ size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *heade
     if (status != 101)
         snprintf(content, sizeof content, "Content-Type: text/plain; charset=utf-8\r\n"
                  "Content-Length: %zu\r\n", strlen(body));
-    n = snprintf((char *)out, cap, "HTTP/1.1 %s\r\n%s%s%s\r\n%s", statuses[i].line,
+    if (status >= 200 && status < 500)
+        write_date(date, sizeof date, when);
+    n = snprintf((char *)out, cap, "HTTP/1.1 %s\r\n%s%s%s%s\r\n%s", statuses[i].line, date,
                  statuses[i].headers, headers, content, status == 101 || head ? "" : body);
     return (size_t)n < cap ? (size_t)n : 0;
+}
+
+/* ---- Who may connect, sections 4.2.2 item 4 and 10.2 ------------------------------
+ *
+ * A browser lets every page connect to every server, and sends the page's origin
+ * along.  So a server that is not for all pages has to look at it.  An origin is a
+ * scheme, a host and perhaps a port: http://localhost:8080.  RFC 6454 has more. */
+
+static struct head text_of(const struct ws_origin *o)
+{
+    return (struct head){ o->text, o->len };
+}
+
+/* Where the host begins, behind "://"; 0 if there is no scheme. */
+static size_t host_of(const struct ws_origin *o)
+{
+    struct head h = text_of(o);
+    size_t colon = find(&h, 0, o->len, ':');
+    bool found = colon > 0 && is_exactly(&h, (struct ws_view){ colon, 3 }, "://");
+    return found ? colon + 3 : 0;
+}
+
+/* RFC 6454 section 4: a scheme implies a port, if none is given. */
+static void drop_port(struct ws_origin *o, const char *scheme, const char *port)
+{
+    struct head h = text_of(o);
+    size_t host = strlen(scheme), n = strlen(port);
+    if (o->len > host + n && is_exactly(&h, (struct ws_view){ 0, host }, scheme)
+        && is_exactly(&h, (struct ws_view){ o->len - n, n }, port))
+        o->len -= n;
+}
+
+/* RFC 6454 section 6.2: makes equal origins equal texts.  They are in lower case,
+ * without the port that the scheme implies, and, ours: without a slash at the end.
+ * The scheme is put before the text.  Returns false if that is too long. */
+static bool normalize(struct ws_origin *o, const char *scheme, const struct head *h,
+                      struct ws_view v)
+{
+    size_t before = strlen(scheme), host;
+
+    memset(o, 0, sizeof *o);
+    if (v.len > WS_ORIGIN_MAX)
+        return false;
+    memcpy(o->text, scheme, before);
+    for (size_t i = 0; i < v.len; i++)
+        o->text[before + i] = (uint8_t)lower(byte_at(h, v.at + i));
+    o->len = before + v.len;
+    host = host_of(o);
+    if (host > 0 && host < o->len && o->text[o->len - 1] == '/')
+        o->len--;
+    drop_port(o, "http://", ":80");
+    drop_port(o, "https://", ":443");
+    return true;
+}
+
+static bool read_origin(struct ws_origin *o, const struct head *h, struct ws_view v)
+{
+    struct head text;
+    struct ws_view all;
+    size_t host;
+
+    if (!normalize(o, "", h, v))
+        return false;
+    text = text_of(o);
+    all = (struct ws_view){ 0, o->len };
+    if (is_exactly(&text, all, "null") || is_exactly(&text, all, "file://")
+        || is_exactly(&text, all, "*"))
+        return true;
+    host = host_of(o);
+    return host > 0 && host < o->len && byte_at(&text, host) != ':'
+        && find(&text, host, o->len, '/') == o->len;
+}
+
+bool ws_read_origin(const uint8_t *text, size_t len, struct ws_origin *o)
+{
+    struct head h = { text, len };
+    return read_origin(o, &h, (struct ws_view){ 0, len });
+}
+
+static bool is_same(const struct ws_origin *a, const struct ws_origin *b)
+{
+    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+}
+
+/* Is it nothing at all, or a colon and digits? */
+static bool is_port(const struct head *h, size_t from, size_t to)
+{
+    if (from == to)
+        return true;
+    if (byte_at(h, from) != ':' || from + 1 == to)
+        return false;
+    for (size_t i = from + 1; i < to; i++)
+        if (byte_at(h, i) < '0' || byte_at(h, i) > '9')
+            return false;
+    return true;
+}
+
+/* Is the host localhost or an address?  Anybody can make another name point here
+ * ("DNS rebinding"): then a foreign page's origin and Host are equal, too. */
+static bool is_literal(const struct ws_origin *o)
+{
+    struct head h = text_of(o);
+    size_t from = host_of(o), end, len;
+    bool bracket = byte_at(&h, from) == '[';
+    char host[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+
+    if (bracket)
+        from++;
+    end = find(&h, from, o->len, bracket ? ']' : ':');
+    len = end - from;
+    if (len >= sizeof host || !is_port(&h, bracket ? end + 1 : end, o->len))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        host[i] = (char)byte_at(&h, from + i);
+    host[len] = '\0';
+    if (bracket)
+        return inet_pton(AF_INET6, host, &address) == 1;
+    return is_exactly(&h, (struct ws_view){ from, len }, "localhost")
+        || inet_pton(AF_INET, host, &address) == 1;
+}
+
+/* A page that this server served has its host and port from the Host header. */
+static bool is_own(const struct ws_origin *page, const struct head *h, const struct ws_request *r)
+{
+    struct head text = text_of(page);
+    bool https = is_exactly(&text, (struct ws_view){ 0, host_of(page) }, "https://");
+    struct ws_origin own;
+    return normalize(&own, https ? "https://" : "http://", h, r->host)
+        && is_same(page, &own) && is_literal(page);
+}
+
+bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
+                    const struct ws_origin *allowed, int count)
+{
+    struct head h = { buf, r->size };
+    static const struct ws_origin all = { "*", 1 };
+    struct ws_origin page;
+    bool is_origin;
+
+    if (r->origin.at == 0)      /* no browser */
+        return true;
+    is_origin = read_origin(&page, &h, r->origin);
+    for (int i = 0; i < count; i++)
+        if (is_same(&allowed[i], &all) || (is_origin && is_same(&allowed[i], &page)))
+            return true;
+    return is_origin && is_own(&page, &h, r);
 }
 
 /* ---- Part 2: frames, section 5.2 -------------------------------------------------
@@ -624,6 +854,18 @@ static size_t utf8_check(struct ws_utf8 *u, const uint8_t *buf, size_t from, siz
         i++;
     }
     return to;
+}
+
+size_t ws_utf8_size(const uint8_t *text, size_t at, size_t len)
+{
+    struct ws_utf8 u = { 0, 0, 0 };
+    size_t size = 1;
+    if (at >= len || !utf8_first(&u, text[at]))
+        return 0;
+    for (; u.missing > 0; size++)
+        if (at + size >= len || !utf8_next(&u, text[at + size]))
+            return 0;
+    return size;
 }
 
 static enum ws_type not_utf8(const struct ws_decoder *d, struct ws_event *e)

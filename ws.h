@@ -4,7 +4,8 @@
  * buffers are the caller's, nothing is allocated and nothing is kept, so that
  * every call can be tested by making it.  Three things to know:
  *
- *   the opening handshake   ws_parse_request, then ws_write_response
+ *   the opening handshake   ws_parse_request, ws_may_connect, then
+ *                           ws_write_response
  *   what the client sends   ws_start, then ws_next until WS_MORE, then ws_keep
  *   what the server sends   ws_write_header and the payload behind it, or
  *                           ws_write_control for a whole ping, pong or close
@@ -17,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* ---- sha1.c ------------------------------------------------------------------ */
 
@@ -70,11 +72,15 @@ struct ws_request {
  *   r            all of it is set when true is returned
  *
  * Returns false if more bytes are needed to tell.  Call it again with all of
- * them from the start.  Lines that end in LF alone, stray control characters
- * and a head that is too long are told at once.
+ * them from the start.  Lines that end in LF alone, stray control characters,
+ * a TLS hello, JSON, and a head that is too long are told at once.
  * Source: RFC 6455 sections 4.1 and 4.2.1, RFC 9112 sections 2 to 5. */
 bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
                       struct ws_request *r);
+
+/* Does the request, as far as it has come, begin with HEAD?  Then no response to
+ * it has a body. */
+bool ws_is_head(const uint8_t *buf, size_t len);
 
 /* The answer to a key of WS_KEY_LEN characters: WS_ACCEPT_LEN of them, and a
  * NUL.  Source: RFC 6455 section 4.2.2, item 5.4. */
@@ -83,14 +89,43 @@ void ws_accept_key(const uint8_t *key, char accept[WS_ACCEPT_LEN + 1]);
 /* ws_write_response: write a whole HTTP response.
  *
  *   status   adds the headers that belong to it: Upgrade, Allow, ...
+ *   when     the time of day, for the Date of a status from 200 to 499
  *   headers  further header lines, each ended by CR LF; "" for none
  *   body     text; 101 has none
  *   head     the request was HEAD: the body is left out, its length is not
  *
  * Returns the bytes written, or 0 if cap was too small.
- * Source: RFC 6455 section 4.2.2, RFC 9110 sections 7.8 and 15. */
-size_t ws_write_response(uint8_t *out, size_t cap, int status, const char *headers,
-                         const char *body, bool head);
+ * Source: RFC 6455 section 4.2.2, RFC 9110 sections 6.6.1, 7.8 and 15. */
+size_t ws_write_response(uint8_t *out, size_t cap, int status, time_t when,
+                         const char *headers, const char *body, bool head);
+
+/* ---- ws.c: who may connect (RFC 6455 section 10.2, RFC 6454) ------------------ */
+
+enum {
+    WS_ORIGIN_MAX = 300         /* bytes, ours: the longest host name has 253 */
+};
+
+struct ws_origin {              /* of a page, in lower case, or "*" for all */
+    uint8_t text[WS_ORIGIN_MAX + sizeof "https://"];
+    size_t len;
+};
+
+/* ws_read_origin: read "SCHEME://HOST", "SCHEME://HOST:PORT", "file://", "null"
+ * or "*".  A slash at the end is ignored, and so is letter case.
+ *
+ * Returns false if text[0..len) is none of these, or longer than WS_ORIGIN_MAX. */
+bool ws_read_origin(const uint8_t *text, size_t len, struct ws_origin *o);
+
+/* ws_may_connect: is the client of the request in buf let in?
+ *
+ *   r          what ws_parse_request told of it, 101 or a plain GET or HEAD
+ *   allowed    count origins; "*" lets in all
+ *
+ * Returns true if the request has no Origin, as that of a program; if it has one
+ * of these; or if it is the server's own: that of Host, which is localhost or an
+ * address.  Source: RFC 6455 sections 4.2.2 and 10.2, RFC 6454 section 6.2. */
+bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
+                    const struct ws_origin *allowed, int count);
 
 /* ---- ws.c, parts 2 to 4: what the client sends (sections 5, 7 and 8.1) -------- */
 
@@ -135,6 +170,10 @@ struct ws_utf8 {                /* in the middle of a character, RFC 3629 */
     uint8_t missing;            /* bytes still to come, 0 to 3 */
     uint8_t low, high;          /* what the next of them may be */
 };
+
+/* The bytes of the character at text[at], if text[at .. len) begins with one in
+ * UTF-8: 1 to 4; else 0.  Source: RFC 3629 section 4. */
+size_t ws_utf8_size(const uint8_t *text, size_t at, size_t len);
 
 /* Where one client's input stands.  The buffer it speaks of is the caller's:
  *

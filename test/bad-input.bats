@@ -103,6 +103,27 @@ byte 34: nothing may follow < {"recipient_id":2,"message":"x"} {"recipient_id":2
 END
 }
 
+@test "a notice names a character that nobody sees, or that looks like another one" {
+    local mark=$'\xef\xbb\xbf' space=$'\xc2\xa0'
+    start_chat
+    notices <<END | among_users
+byte 1: this is a byte order mark < $mark{"recipient_id":2,"message":"x"}
+byte 17: this is a no-break space < {"recipient_id":$space"2","message":"x"}
+byte 2: this is a curly quote < {“recipient_id”:2,“message”:“x”}
+byte 29: this is a curly quote < {"recipient_id":2,"message":‘x’}
+END
+}
+
+@test "a raw line break in a message gets a notice: a message is one line" {
+    start_chat
+    among_users <<'END'
+A join
+A frame op=text "{\"recipient_id\":1,\"message\":\"hello\n\"}"
+A expect notice not delivered: byte 35: a message is one line; a line break in it is written \\n
+A quiet
+END
+}
+
 @test "an empty message gets a notice" {
     start_chat
     among_users <<'END'
@@ -349,6 +370,49 @@ END
     } | among_users
 }
 
+@test "empty lists of subprotocols and extensions offer nothing, and are accepted" {
+    start_chat
+    play <<'END'
+A join Sec-WebSocket-Protocol: | Sec-WebSocket-Extensions:
+A expect no header Sec-WebSocket-Protocol
+A quiet
+B join Sec-WebSocket-Protocol: , | Sec-WebSocket-Extensions: ,
+B quiet
+END
+}
+
+@test "a JSON line from nc or telnet hears at once what is missing" {
+    start_chat
+    {
+        refused 400 'nc and telnet do not speak WebSocket' \
+            'send "{\"recipient_id\":1,\"message\":\"hi\"}\n"'
+        refused 400 'nc and telnet do not speak WebSocket' 'send "{"'
+    } | among_users
+}
+
+@test "no answer to HEAD has a body, whatever is wrong with the request" {
+    start_chat hurried
+    play <<END
+A connect
+A send "HEAD / HTTP/1.1\nHost: x\n\n"
+A expect http 400 head
+A expect eof
+B connect
+B send "HEAD /$(filler 9000)"
+B expect http 414 head
+B expect eof
+C connect
+C send "HEAD / HTTP/1.1\r\n"
+C shutdown
+C expect http 400 head
+C expect eof
+D connect
+D send "HEAD / HTTP/1.1\r\n"
+D expect http 408 head
+D expect eof
+END
+}
+
 @test "a request with a body gets 400" {
     start_chat
     {
@@ -412,6 +476,8 @@ END
 @test "another method gets 405, and hears which there are" {
     start_chat
     {
+        refused 405 'curl can chat from version 8.20 on; it was: PUT' \
+            'send "PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n"' 'header Allow: GET, HEAD'
         for method in POST OPTIONS get; do
             refused 405 "GET and HEAD are answered; it was: $method" \
                 "send \"$method / HTTP/1.1\r\nHost: localhost\r\n\r\n\"" \
@@ -448,6 +514,27 @@ END
             "body -o 'http://evil.example'"
         no_id_used
     } | among_users
+}
+
+# A subshell: the rest of the test keeps its locale.
+date_now() {
+    (LC_ALL=C; export LC_ALL; date -u '+Date: %a, %d %b %Y %H:%M')
+}
+
+@test "every answer but 101 and 503 has the Date, in any locale" {
+    local before after all i
+    LC_ALL=de_DE.UTF-8 start_chat
+    for i in 1 2 3; do          # once more, if a minute ends in between
+        before=$(date_now)
+        all=$(answer 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'; answer 'POST / HTTP/1.1\r\nHost: x\r\n\r\n')
+        after=$(date_now)
+        [ "$before" != "$after" ] || break
+    done
+    [ "$(grep -c "^$before:[0-5][0-9] GMT.\{0,1\}$" <<<"$all")" -eq 2 ]
+    play <<'END'
+A join
+A expect no header Date
+END
 }
 
 @test "a refusal is one line of text, and shows no control characters of the request" {

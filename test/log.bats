@@ -84,29 +84,6 @@ END
     grep -qxF "user 1 -> user 1: \"x$shown... (203 bytes)" "$CHAT_LOG"
 }
 
-@test "bytes that are no characters are cut in the log as well, even if there is no place to cut at" {
-    start_chat
-    play <<'END'
-A join
-A frame op=binary "ab\xC2"
-A expect notice byte 3: not UTF-8
-A frame op=binary repeat=200 "\x80"
-A expect notice byte 1: not UTF-8
-END
-    grep -qaxF $'user 1: bad message: ab\xc2' "$CHAT_LOG"
-    grep -qxF 'user 1: bad message: ... (200 bytes)' "$CHAT_LOG"
-}
-
-@test "a line that is too long for the log is cut, and still a line" {
-    start_chat
-    play <<'END'
-A join
-A frame op=text repeat=200 "\x01"
-A expect notice byte 1
-END
-    grep -qaxF "user 1: bad message: $(printf '\\x01%.0s' {1..120})... (200 " "$CHAT_LOG"
-}
-
 @test "the log says why a request was refused" {
     start_chat
     play <<'END'
@@ -114,4 +91,40 @@ A upgrade Sec-WebSocket-Version: 8
 A expect http 426
 log : 426: Sec-WebSocket-Version 13 wanted; it was: 8
 END
+}
+
+@test "bytes that are no characters are escaped in the log, and cut where 120 are shown" {
+    start_chat
+    play <<'END'
+A join
+A frame op=binary "ab\xC2"
+A expect notice byte 3: not UTF-8
+A frame op=binary repeat=200 "\x80"
+A expect notice byte 1: not UTF-8
+A frame op=text repeat=200 "\x01"
+A expect notice byte 1
+A frame op=binary repeat=30 "\x80"
+A expect notice byte 1: not UTF-8
+END
+    grep -qxF 'user 1: bad message: ab\xC2' "$CHAT_LOG"
+    grep -qxF "user 1: bad message: $(printf '\\x80%.0s' {1..30})... (200 bytes)" "$CHAT_LOG"
+    grep -qxF "user 1: bad message: $(printf '\\x01%.0s' {1..30})... (200 bytes)" "$CHAT_LOG"
+    grep -qxF "user 1: bad message: $(printf '\\x80%.0s' {1..30})" "$CHAT_LOG"
+}
+
+@test "no message can turn the log's text around" {
+    local first last near
+    start_chat
+    # U+202A, U+202E, U+2066 and U+2069; their neighbours are shown
+    first=$'\xe2\x80\xaa\xe2\x80\xae' last=$'\xe2\x81\xa6\xe2\x81\xa9'
+    near=$'\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa'
+    play <<END
+A join
+A text $first$last
+A expect notice byte 1
+A text $near
+A expect notice byte 1
+END
+    grep -qxF 'user 1: bad message: \xE2\x80\xAA\xE2\x80\xAE\xE2\x81\xA6\xE2\x81\xA9' "$CHAT_LOG"
+    grep -qxF "user 1: bad message: $near" "$CHAT_LOG"
 }

@@ -18,7 +18,7 @@ POSIX='_exit accept bind clock_gettime close exit fcntl fflush fprintf freeaddri
     getaddrinfo getnameinfo getopt optarg optind getpeername getrlimit getsockname inet_pton
     listen memcmp memcpy memmove memset pipe poll read setitimer setrlimit setsockopt shutdown
     sigaction snprintf socket sprintf stderr stdout strchr strcmp strcspn strerror strlen strncmp
-    strstr strtol tolower vfprintf vsnprintf write'
+    strstr strtol time vfprintf vsnprintf write'
 # What compilers make of these where that is shorter.
 POSIX+=' bcmp fputc fputs fwrite memchr putchar puts stpcpy strcpy'
 

@@ -110,6 +110,70 @@ END
     try 403 localhost:8080 http://www.example.org:8000
 }
 
+@test "-o can be given eight times, and once more is an error of usage" {
+    local i origins=()
+    for i in 1 2 3 4 5 6 7 8; do
+        origins=("${origins[@]}" -o "http://$i.example")
+    done
+    start_chat "${origins[@]}"
+    for i in 1 2 3 4 5 6 7 8; do
+        try 101 localhost:8080 "http://$i.example"
+    done
+    try 403 localhost:8080 http://9.example
+    run -2 timeout 10 "$ROOT/chat" -p 0 "${origins[@]}" -o http://9.example
+    [ "${lines[0]}" = "chat: -o is given too often, 8 times are possible: http://9.example" ]
+}
+
+@test "a slash at the end of an origin is ignored" {
+    start_chat -o http://example.org/ -o file:///
+    try 101 localhost:8080 http://example.org
+    try 101 localhost:8080 http://example.org/
+    try 101 localhost:8080 http://example.org:80/
+    try 101 localhost:8080 http://localhost:8080/
+    try 101 localhost:8080 file://
+    try 403 localhost:8080 file:
+    try 403 localhost:8080 http://example.org//
+}
+
+@test "only localhost and addresses are own hosts, and nothing before, behind or inside them" {
+    local host
+    start_chat
+    for host in '[::1]evil.example' '[::1].evil.example:8080' '[::1' '[::1]:' '[::1]:80x' '::1' \
+        'localhost:8080:evil' 'localhost:' 'localhost.' 'xlocalhost' '[localhost]' '[1.2.3.4]' \
+        '1.2.3.4.5' '1.2.3.4%25' '[::1%25lo]' '[:::1]' '[1::2::3]' '[]' ''; do
+        try 403 "$host" "http://$host"
+    done
+}
+
+# advised ORIGIN OPTION: a 403 for the origin names the option, which then lets it in
+advised() {
+    try_advice="A upgrade Origin: $1
+A expect http 403
+A expect body chat -o '$2' lets"
+    start_chat
+    play <<<"$try_advice" || { echo "with Origin: $1"; return 1; }
+    stop_chat
+    start_chat -o "$2"
+    try 101 localhost:8080 "$1"
+    stop_chat
+}
+
+@test "the option that a refusal names is safe in a shell, and lets the origin in" {
+    local long=http://$(printf 'x%.0s' {1..250})
+    advised http://evil.example/ http://evil.example/
+    advised HTTP://Evil.example:80 HTTP://Evil.example:80
+    advised 'http://[2001:db8::1]:8080' 'http://[2001:db8::1]:8080'
+    advised null null
+    advised file:/// file:///
+    advised "http://x';touch pwned;'" '*'
+    advised 'http://x y' '*'
+    advised http://é.example '*'
+    advised http://example.org/chat '*'
+    advised example.org '*'
+    advised '' '*'
+    advised "$long" '*'
+}
+
 @test "-o implies the port of its scheme" {
     start_chat -o https://example.org
     try 101 localhost:8080 https://example.org
@@ -131,8 +195,9 @@ END
 
 @test "an origin that is none is an error of usage" {
     local origin
-    for origin in example.org http:// ://example.org http://example.org/ http://example.org/chat ''; do
-        run -2 "$ROOT/chat" -p 0 -o "$origin"
+    for origin in example.org http:// http:/// http://:80 ://example.org \
+        http://example.org// http://example.org/chat file:///chat null/ '*/' ''; do
+        run -2 timeout 10 "$ROOT/chat" -p 0 -o "$origin"
         [[ ${lines[0]} == "chat: -o takes SCHEME://HOST[:PORT] without a path, null, or '*': $origin" ]]
     done
 }

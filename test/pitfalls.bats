@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Eighteen inputs that brought down or fooled other WebSocket servers, as their public
+# Inputs that brought down or fooled other WebSocket servers, as their public
 # bug reports tell it.  The bytes are the reports', in hexadecimal; all frames have the
 # mask of the RFC's examples, 37 fa 21 3d.  A is user 1 and B user 2, where they join.
 
@@ -16,6 +16,11 @@ NO_KEY=5365632d576562536f636b65742d4b65793a20                   # Sec-WebSocket-
 # Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
 KEY=${NO_KEY}6447686c49484e68625842735a5342756232356a5a513d3d0d0a
 END=0d0a                                                        # the empty line
+
+# raw_byte BYTE: the log has it as it is
+raw_byte() {
+    LC_ALL=C grep -qa "$(printf "$1")" "$CHAT_LOG"
+}
 
 # times N HEX
 times() {
@@ -231,5 +236,100 @@ A hex 81a737fa213d4cd8535854935154529455625e9e030700d603505289525c509f0307159b4f
 A expect pong "still"
 A quiet
 B quiet
+END
+}
+
+@test "26 origin-file: the answer names -o 'file://', and that option lets it in" {
+    local request="A hex $GET$HOST$UPGRADE$CONNECTION$KEY${VERSION}4f726967696e3a2066696c653a2f2f0d0a$END"
+    start_chat -q
+    play <<END
+A connect
+# Origin: file://
+$request
+A expect http 403
+A expect body chat -o 'file://' lets it in
+A expect eof
+END
+    stop_chat
+    start_chat -q -o file://
+    play <<END
+A connect
+$request
+A expect welcome
+A quiet
+END
+}
+
+@test "27 raw-9b-in-the-log: log and answer show \\x9B, and are UTF-8" {
+    start_chat
+    play <<END
+A join
+# 9B 32 4A
+A hex 828337fa213dacc86b
+A expect notice not delivered: byte 1: not UTF-8
+# FF; C3 at the end; and E2 82, cut out of a longer character
+A hex 828137fa213dc8
+A expect notice not UTF-8
+A hex 828237fa213d5639
+A expect notice not UTF-8
+A hex 828337fa213dd57840
+A expect notice not UTF-8
+A quiet
+B connect
+B hex 9b324a$GET${HOST}$END
+B expect http 405
+B expect body it was: \\x9B2JGET
+B expect eof
+log 1: bad message: \\x9B2J
+log bad message: \\xFF
+log bad message: a\\xC3
+log bad message: \\xE2\\x82a
+log 405: only GET and HEAD are answered; it was: \\x9B2JGET
+END
+    ! raw_byte '\233' || return 1
+    ! raw_byte '\377' || return 1
+    ! raw_byte '\303' || return 1
+    ! raw_byte '\342' || return 1
+}
+
+@test "28 curly-quotes-and-a-line-break: the notices name the quote, and say that a message is one line" {
+    play_case <<END
+A join
+# {“recipient_id”:1,“message”:“hi”}
+A hex 81ad37fa213d4c18a1a1459f42544793445343a54859d57abc0706d6c3bdab97444e449b4658d57abc07d57abd555e18a1a04a
+A expect notice not delivered: byte 2: this is a curly quote
+# {"recipient_id":1,"message":"hello, a line feed, "}
+A hex 81a537fa213d4cd8535854935154529455625e9e030706d603505289525c509f0307159244515b952b1f4a
+A expect notice not delivered: byte 35: a message is one line
+A quiet
+END
+}
+
+@test "29 two-origins: both are let in, and no third" {
+    start_chat -q -o http://a.example -o http://b.example
+    play <<'END'
+A join Origin: http://a.example
+B join Origin: http://b.example
+C upgrade Origin: http://c.example
+C expect http 403
+C expect eof
+END
+}
+
+@test "30 tls-hello: it hears at the first byte that this port speaks no TLS" {
+    local words='this port speaks http:// and ws://, not https:// and wss://'
+    start_chat
+    play <<END
+A connect
+A hex 16030100b3010000af0303000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f$(times 134 00)
+A expect http 400
+A expect body $words
+A expect eof
+B connect
+B hex 16
+B expect http 400
+B expect body $words
+B expect eof
+log 2 : 400: $words
 END
 }

@@ -69,8 +69,8 @@ user 1 left: ...
 $ curl -s -i http://localhost:8080 | \
     head -n 3
 HTTP/1.1 426 Upgrade Required
+Date: ...
 Upgrade: websocket
-Connection: Upgrade, close
 $ curl -s http://localhost:8080
 This is chat, a WebSocket server: users send each other messages.
 ...

@@ -1,7 +1,7 @@
 /* unit.c -- tables for the four files that do no I/O: sha1.c, base64.c, json.c
  * and ws.c.
  *
- *   unit [sha1|base64|json|request|frames|utf8|write]...   all, if none is named
+ *   unit [sha1|base64|json|request|origin|frames|utf8|write]...   all, if none is named
  *
  * Prints what differs, a line each; exit status 1 if anything did.  What a
  * function is to read lies in heap memory of exactly its size, so that a
@@ -144,7 +144,7 @@ static const struct json_row {
     { "the article", BYTES("{\"recipient_id\":2,\"message\":\"Go Braves!\"}"), "2 \"Go Braves!\"" },
     { "2 white space", BYTES(" \t\r\n{ \"recipient_id\" : 2 , \"message\" : \"a\" } \n"), "2 \"a\"" },
     { "2 no other white space", BYTES("{\v\"recipient_id\":2,\"message\":\"a\"}"), "byte 2: a key" },
-    { "2 no byte order mark", BYTES("\xEF\xBB\xBF{\"recipient_id\":2,\"message\":\"a\"}"), "byte 1: a message" },
+    { "2 no byte order mark", BYTES("\xEF\xBB\xBF{\"recipient_id\":2,\"message\":\"a\"}"), "byte 1: this is a byte order mark" },
     { "4 any order", BYTES("{\"message\":\"a\",\"recipient_id\":2}"), "2 \"a\"" },
     { "4 others are ignored", BYTES("{\"x\":{\"message\":1},\"recipient_id\":2,\"message\":\"a\",\"y\":[]}"), "2 \"a\"" },
     { "4 the last of equal keys", BYTES("{\"recipient_id\":1,\"message\":\"a\",\"message\":\"b\",\"recipient_id\":2}"), "2 \"b\"" },
@@ -199,7 +199,24 @@ static const struct json_row {
     { "7 three hex digits", BYTES("{\"a\":\"\\u12g4\"}"), "byte 11: four hex digits" },
     { "7 a control character", BYTES("{\"a\":\"x\x1Fy\"}"), "byte 8: control characters" },
     { "7 a NUL", BYTES("{\"a\":\"12345678\0\"}"), "byte 15: control characters" },
-    { "7 a line break", BYTES("{\"recipient_id\":2,\"message\":\"a\nb\"}"), "byte 31: control characters" },
+    { "7 a line break", BYTES("{\"recipient_id\":2,\"message\":\"a\nb\"}"), "byte 31: a message is one line" },
+    { "7 a carriage return", BYTES("{\"recipient_id\":2,\"message\":\"a\r\n\"}"), "byte 31: a message is one line" },
+    { "7 a curly quote for a key", BYTES("{\xE2\x80\x9Crecipient_id\xE2\x80\x9D:2}"), "byte 2: this is a curly quote" },
+    { "7 one for a message", BYTES("{\"message\":\xE2\x80\x9Ehi\xE2\x80\x9C}"), "byte 12: this is a curly quote" },
+    { "7 a single one", BYTES("{\xE2\x80\x98recipient_id\xE2\x80\x99:2}"), "byte 2: this is a curly quote" },
+    { "7 the last of them", BYTES("{\"a\":1 \xE2\x80\x9F}"), "byte 8: this is a curly quote" },
+    { "7 one that belongs to the message", BYTES("{\"recipient_id\":2,\"message\":\"\xE2\x80\x9Chi\xE2\x80\x9D\"}"), "2 \"\xE2\x80\x9Chi\xE2\x80\x9D\"" },
+    { "2 a no-break space", BYTES("{\xC2\xA0\"recipient_id\":2}"), "byte 2: this is a no-break space" },
+    { "2 a no-break space behind", BYTES("{\"recipient_id\":2,\"message\":\"a\"}\xC2\xA0"), "byte 33: this is a no-break space" },
+    { "2 a narrow one", BYTES("{\"recipient_id\":\xE2\x80\xAF" "2}"), "byte 17: this is a no-break space" },
+    { "2 a byte order mark and nothing else", BYTES("\xEF\xBB\xBF"), "byte 1: this is a byte order mark" },
+    { "2 near a byte order mark", BYTES("\xEF\xBB\xBE{}"), "byte 1: a message looks like" },
+    { "2 near a byte order mark", BYTES("\xEF\xBC\xBF{}"), "byte 1: a message looks like" },
+    { "2 near a no-break space", BYTES("{\xC2\xA1}"), "byte 2: a key" },
+    { "2 near a narrow one", BYTES("{\xE2\x80\xB0}"), "byte 2: a key" },
+    { "2 near one and a curly quote", BYTES("{\xE2\x81\xAF\xE2\x81\x98}"), "byte 2: a key" },
+    { "7 near a curly quote", BYTES("{\xE2\x80\x97}"), "byte 2: a key" },
+    { "7 near the last of them", BYTES("{\xE2\x80\xA0}"), "byte 2: a key" },
     { "7 eight at a time: a quote in each place", BYTES("{\"1\":\"\",\"2\":\"a\",\"3\":\"ab\",\"4\":\"abc\",\"5\":\"abcd\",\"6\":\"abcde\",\"7\":\"abcdef\",\"8\":\"abcdefg\",\"9\":\"abcdefgh\",\"recipient_id\":2,\"message\":\"abcdefghi\"}"), "2 \"abcdefghi\"" },
     { "8.3 keys are equal unescaped", BYTES("{\"recipient\\u005Fid\":2,\"m\\u0065ss\\u0061ge\":\"a\"}"), "2 \"a\"" },
     { "8.3 a key with a NUL is another", BYTES("{\"recipient_id\\u0000\":1,\"recipient_id\":2,\"message\":\"a\"}"), "2 \"a\"" },
@@ -635,6 +652,7 @@ static const struct request_row {
     { "RFC 9112 3 a space in the target", BYTES("GET /a b HTTP/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "RFC 9112 3 no method", BYTES(" / HTTP/1.1\r\n" HOST END), 400, "starts with" },
     { "RFC 9110 15.5.6 a method", BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n" END), 405, "GET and HEAD" },
+    { "ours: curl -T before 8.20", BYTES("PUT / HTTP/1.1\r\n" HOST UPGRADE KEY VERSION END), 405, "curl can chat from version 8.20 on" },
     { "RFC 9110 9.1 letter case", BYTES("get / HTTP/1.1\r\n" HOST END), 405, "GET and HEAD" },
     { "RFC 9112 5 no colon", BYTES(GET HOST "Upgrade websocket\r\n" END), 400, "without a colon" },
     { "RFC 9112 5 no name", BYTES(GET HOST ": x\r\n" END), 400, "without a name" },
@@ -648,7 +666,8 @@ static const struct request_row {
     { "4.3 a list of subprotocols", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: ,a.b , c!,\r\n" END), 101, "" },
     { "4.3 a short list of subprotocols", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a\r\n" END), 101, "" },
     { "4.3 one that is none", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: ab,=\r\n" END), 400, "Protocol is not" },
-    { "4.3 an empty list of subprotocols", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: ,\r\n" END), 400, "Protocol is not" },
+    { "RFC 9110 5.6.1.2 no subprotocol", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol:\r\n" END), 101, "" },
+    { "RFC 9110 5.6.1.2 no subprotocol but a comma", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: ,\r\n" END), 101, "" },
     { "4.3 no list of subprotocols", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a b\r\n" END), 400, "Protocol is not" },
     { "4.3 a subprotocol in UTF-8", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a, \xC3\xA9\r\n" END), 400, "Protocol is not" },
     { "9.1 an extension", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" END), 101, "" },
@@ -656,7 +675,8 @@ static const struct request_row {
     { "9.1 a short value in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"c\"\r\n" END), 101, "" },
     { "9.1 a value that is none in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"=c\"\r\n" END), 400, "Extensions is not" },
     { "9.1 an extension with a value", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a=1\r\n" END), 400, "Extensions is not" },
-    { "9.1 no extension", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions:\r\n" END), 400, "Extensions is not" },
+    { "RFC 9110 5.6.1.2 no extension", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions:\r\n" END), 101, "" },
+    { "RFC 9110 5.6.1.2 no extension but a comma", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: \t,\r\n" END), 101, "" },
     { "9.1 an extension without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: ;a=1\r\n" END), 400, "Extensions is not" },
     { "9.1 an extension of two words", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a b\r\n" END), 400, "Extensions is not" },
     { "9.1 a semicolon and no parameter", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a;\r\n" END), 400, "Extensions is not" },
@@ -672,7 +692,9 @@ static const struct request_row {
     { "RFC 9112 2.2 CR alone", BYTES("GET / HTTP/1.1\rHost: x\r\r"), 400, "CR without" },
     { "RFC 9110 5.5 a control character at once", BYTES("\x01" GET HOST END), 400, "control character" },
     { "RFC 9112 2.2 LF at once", BYTES("\n" GET HOST END), 400, "use nc -C" },
-    { "TLS on a plain port", BYTES("\x16\x03\x01\x02"), 400, "control character" },
+    { "RFC 8446 5.1 a TLS hello", BYTES("\x16\x03\x01\x02"), 400, "speaks http:// and ws://, not https:// and wss://" },
+    { "ours: JSON typed into nc", BYTES("{\"recipient_id\":1,\"message\":\"hi\"}\n"), 400, "do not speak WebSocket" },
+    { "ours: JSON behind an empty line", BYTES("\r\n{}\r\n\r\n"), 400, "starts with" },
 };
 
 /* From every beginning the answer is "more", or, where what is wrong shows
@@ -731,6 +753,20 @@ static void check_seen(const char *text, const char *seen)
     bool told = ws_parse_request((const uint8_t *)text, strlen(text), "notices", &r);
     check(told && r.seen.len == strlen(seen) && memcmp(text + r.seen.at, seen, r.seen.len) == 0,
           "%s: seen %.*s, want %s", text, (int)r.seen.len, text + r.seen.at, seen);
+}
+
+/* RFC 9110 section 9.3.2: no body for HEAD, also if the fault is in its first line. */
+static void check_head(const char *text, bool head)
+{
+    struct ws_request r;
+    bool told = ws_parse_request((const uint8_t *)text, strlen(text), NULL, &r);
+    check(told && r.head == head, "%s: got head %d, want %d", text, r.head, head);
+    for (size_t len = 0; len <= strlen(text); len++) {
+        uint8_t *copy = heap_copy(text, len);
+        bool whole = len >= strcspn(text, " ") + 1;
+        check(ws_is_head(copy, len) == (head && whole), "%.*s: HEAD or not?", (int)len, text);
+        free(copy);
+    }
 }
 
 static void check_long_line(void)
@@ -797,6 +833,13 @@ static void test_request(void)
     check_seen(GET HOST UPGRADE VERSION "Sec-WebSocket-Key: abc\r\n\r\n", "abc");
     check_seen(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Protocol: a b\r\n\r\n", "a b");
     check_seen(GET HOST UPGRADE VERSION END, "");
+    check_head("HEAD / HTTP/1.1\r\n" HOST END, true);
+    check_head("HEAD /\n", true);
+    check_head("HEAD /\x01", true);
+    check_head("HEADS / HTTP/1.1\r\n" HOST END, false);
+    check_head("GET / HTTP/1.1\r\n" HOST END, false);
+    check(ws_is_head((const uint8_t *)"\r\nHEAD ", 7), "HEAD behind an empty line");
+    check(!ws_is_head((const uint8_t *)"\rXHEAD ", 7), "HEAD behind something else");
     check_long_line();
     check_long_head(WS_HEAD_MAX, 426);
     check_long_head(WS_HEAD_MAX + 1, 431);
@@ -1055,6 +1098,21 @@ static void check_utf8(const char *rule, const uint8_t *bytes, size_t len, size_
     }
 }
 
+/* The size of the character that begins the text, whole and cut. */
+static void check_utf8_size(const uint8_t *bytes, size_t len)
+{
+    uint8_t *copy = heap_copy(bytes, len);
+    check(ws_utf8_size(copy, 0, len) == len, "ws_utf8_size of %s", hex(bytes, len));
+    check(ws_utf8_size(copy, len, len) == 0, "ws_utf8_size at the end");
+    free(copy);
+    for (size_t cut = 1; cut < len; cut++) {
+        copy = heap_copy(bytes, cut);
+        check(ws_utf8_size(copy, 0, cut) == 0, "ws_utf8_size of %s, cut", hex(bytes, cut));
+        check(ws_utf8_size(bytes, cut, len) == 0, "ws_utf8_size inside %s", hex(bytes, len));
+        free(copy);
+    }
+}
+
 static void test_utf8(void)
 {
     uint8_t b[4];
@@ -1065,11 +1123,13 @@ static void test_utf8(void)
             for (size_t i = 0; i < row->len; i++)
                 b[i] = row->may_be[i][end];
             check_utf8(row->rule, b, row->len, 0);
+            check_utf8_size(b, row->len);
             for (size_t cut = 1; cut < row->len; cut++)
                 check_utf8(row->rule, b, cut, cut + 1);
             for (size_t i = 1; i < row->len; i++) {
                 b[i] = (uint8_t)(row->may_be[i][end] + (end == 0 ? -1 : 1));
                 check_utf8(row->rule, b, row->len, i + 1);
+                check(ws_utf8_size(b, 0, row->len) == 0, "%s: a size", row->rule);
                 b[i] = row->may_be[i][end];
             }
         }
@@ -1174,6 +1234,97 @@ static void test_frames(void)
     check_start();
 }
 
+/* ---- ws.c: who may connect ---- */
+
+static const struct origin_row {
+    const char *rule;
+    const char *host, *origin;
+    bool own;                   /* let in without being named */
+    const char *as;             /* normalized; NULL: it is none */
+} origin_rows[] = {
+    { "10.2 localhost", "localhost:8080", "http://localhost:8080", true, "http://localhost:8080" },
+    { "10.2 IPv4", "127.0.0.1", "http://127.0.0.1", true, "http://127.0.0.1" },
+    { "10.2 IPv6", "[::1]:1", "http://[::1]:1", true, "http://[::1]:1" },
+    { "10.2 the longest address", "[0000:0000:0000:0000:0000:ffff:255.255.255.255]", "http://[0000:0000:0000:0000:0000:ffff:255.255.255.255]", true, "http://[0000:0000:0000:0000:0000:ffff:255.255.255.255]" },
+    { "10.2 longer than any address", "[0000:0000:0000:0000:0000:ffff:255.255.255.2555]", "http://[0000:0000:0000:0000:0000:ffff:255.255.255.2555]", false, "http://[0000:0000:0000:0000:0000:ffff:255.255.255.2555]" },
+    { "10.2 a name", "a.example", "http://a.example", false, "http://a.example" },
+    { "10.2 something behind an address", "[::1]a", "http://[::1]a", false, "http://[::1]a" },
+    { "10.2 no bracket behind it", "[::1", "http://[::1", false, "http://[::1" },
+    { "10.2 a name in brackets", "[localhost]", "http://[localhost]", false, "http://[localhost]" },
+    { "10.2 a colon without a port", "localhost:", "http://localhost:", false, "http://localhost:" },
+    { "10.2 a port that is none", "localhost:1/", "http://localhost:1:", false, "http://localhost:1:" },
+    { "10.2 a port that is none", "localhost:1:", "http://localhost:1:", false, "http://localhost:1:" },
+    { "10.2 a port below the digits", "localhost:1-", "http://localhost:1-", false, "http://localhost:1-" },
+    { "10.2 another scheme", "localhost", "ftp://localhost", false, "ftp://localhost" },
+    { "10.2 another host of the same length", "localhost:81", "http://localhost:82", false, "http://localhost:82" },
+    { "RFC 6454 6.2 letter case", "LOCALHOST", "HTTP://LocalHost", true, "http://localhost" },
+    { "RFC 6454 4 the port of http", "localhost", "http://localhost:80", true, "http://localhost" },
+    { "RFC 6454 4 the port of https", "localhost:443", "https://localhost", true, "https://localhost" },
+    { "RFC 6454 4 not that of the other", "localhost", "http://localhost:443", false, "http://localhost:443" },
+    { "RFC 6454 4 a longer port", "localhost:8080", "http://localhost:8080", true, "http://localhost:8080" },
+    { "ours: a slash at the end", "localhost", "http://localhost:80/", true, "http://localhost" },
+    { "ours: two of them", "localhost", "http://localhost//", false, NULL },
+    { "RFC 6454 7.1 null", "null", "null", false, "null" },
+    { "ours: file", "localhost", "file://", false, "file://" },
+    { "ours: file and a slash", "localhost", "File:///", false, "file://" },
+    { "ours: file and a path", "localhost", "file:///a", false, NULL },
+    { "no host", "localhost", "http://", false, NULL },
+    { "no host but a port", ":80", "http://:80", false, NULL },
+    { "no scheme", "localhost", "localhost", false, NULL },
+    { "an empty scheme", "localhost", "://localhost", false, NULL },
+    { "half a scheme", "localhost", "http:/localhost", false, NULL },
+    { "a path", "localhost", "http://localhost/a", false, NULL },
+    { "empty", "localhost", "", false, NULL },
+};
+
+/* Each origin has to be let in if it is named, and if all are. */
+static void check_origin(const struct origin_row *row)
+{
+    struct ws_origin allowed[2], all;
+    struct ws_request r;
+    uint8_t *copy = heap_copy(row->origin, strlen(row->origin));
+    bool valid = ws_read_origin(copy, strlen(row->origin), &allowed[1]);
+    char text[400];
+    int n = sprintf(text, "GET / HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\n\r\n", row->host, row->origin);
+
+    free(copy);
+    check(valid == (row->as != NULL) && (!valid || (allowed[1].len == strlen(row->as)
+          && memcmp(allowed[1].text, row->as, allowed[1].len) == 0)),
+          "%s: %s is read as %.*s", row->rule, row->origin, (int)allowed[1].len,
+          (char *)allowed[1].text);
+    check(ws_read_origin((const uint8_t *)"http://x.example", 16, &allowed[0]), "x.example");
+    check(ws_read_origin((const uint8_t *)"*", 1, &all), "*");
+    copy = heap_copy(text, (size_t)n);
+    ws_parse_request(copy, (size_t)n, NULL, &r);
+    check(ws_may_connect(copy, &r, NULL, 0) == row->own, "%s: Host %s, Origin %s: own or not?",
+          row->rule, row->host, row->origin);
+    check(ws_may_connect(copy, &r, allowed, 1) == row->own, "%s: another one is named", row->rule);
+    check(!valid || ws_may_connect(copy, &r, allowed, 2), "%s: named, and not let in", row->rule);
+    check(ws_may_connect(copy, &r, &all, 1), "%s: not let in with all others", row->rule);
+    free(copy);
+}
+
+static void test_origin(void)
+{
+    static const char program[] = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    uint8_t longest[WS_ORIGIN_MAX + 1];
+    char long_host[1000];
+    struct ws_origin o;
+    struct ws_request r;
+
+    for (size_t i = 0; i < COUNT(origin_rows); i++)
+        check_origin(&origin_rows[i]);
+    ws_parse_request((const uint8_t *)program, sizeof program - 1, NULL, &r);
+    check(ws_may_connect((const uint8_t *)program, &r, NULL, 0), "a program is not let in");
+    sprintf(long_host, "GET / HTTP/1.1\r\nHost: %0400d\r\nOrigin: http://localhost\r\n\r\n", 0);
+    ws_parse_request((const uint8_t *)long_host, strlen(long_host), NULL, &r);
+    check(!ws_may_connect((const uint8_t *)long_host, &r, NULL, 0), "a long Host is own");
+    memset(longest, 'x', sizeof longest);
+    memcpy(longest, "http://", 7);
+    check(ws_read_origin(longest, WS_ORIGIN_MAX, &o), "the longest origin");
+    check(!ws_read_origin(longest, WS_ORIGIN_MAX + 1, &o), "a longer origin");
+}
+
 /* ---- ws.c: what the server sends ---- */
 
 static void check_bytes(const char *rule, const uint8_t *got, size_t len, const char *want,
@@ -1183,15 +1334,27 @@ static void check_bytes(const char *rule, const uint8_t *got, size_t len, const 
           hex(got, len), want_len);
 }
 
+#define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"       /* the example of RFC 9110 */
+
+/* RFC 9110 section 5.6.7; days is since 1970. */
+static void check_date(long days, long seconds, const char *want)
+{
+    char out[400];
+    time_t when = (time_t)days * 86400 + (time_t)seconds;
+    size_t len = ws_write_response((uint8_t *)out, sizeof out - 1, 400, when, "", "", false);
+    out[len] = '\0';
+    check(strstr(out, want) != NULL, "RFC 9110 5.6.7: got %s, want %s", out, want);
+}
+
 static void check_response(const char *rule, int status, const char *headers, bool head,
                            const char *want)
 {
     uint8_t out[400];
-    size_t len = ws_write_response(out, sizeof out, status, headers, "text\n", head);
+    size_t len = ws_write_response(out, sizeof out, status, 784111777, headers, "text\n", head);
 
     check(len == strlen(want) && memcmp(out, want, len) == 0, "%s: got %.*s", rule, (int)len,
           (char *)out);
-    check(ws_write_response(out, len, status, headers, "text\n", head) == 0,
+    check(ws_write_response(out, len, status, 784111777, headers, "text\n", head) == 0,
           "%s: written into one byte less than it needs", rule);
 }
 
@@ -1219,19 +1382,35 @@ static void test_write(void)
     reason[sizeof reason - 1] = '\0';
     len = ws_write_close(out, 1000, reason);
     check(len == WS_CONTROL_FRAME && out[1] == WS_CONTROL_MAX, "5.5 a reason is cut: %zu", len);
+    check_date(0, 0, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+    check_date(11016, 86399, "Date: Tue, 29 Feb 2000 23:59:59 GMT\r\n");
+    check_date(-1, 0, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");      /* no clock */
+    check_date(11017, 0, "Date: Wed, 01 Mar 2000 00:00:00 GMT\r\n");
+    check_date(47540, 0, "Date: Sun, 28 Feb 2100 00:00:00 GMT\r\n");
+    check_date(47541, 0, "Date: Mon, 01 Mar 2100 00:00:00 GMT\r\n");
+    check_date(20453, 9 * 3600 + 65, "Date: Wed, 31 Dec 2025 09:01:05 GMT\r\n");
+    for (long month = 0; month < 12; month++) {
+        static const char names[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
+                                         "Sep", "Oct", "Nov", "Dec" };
+        static const long first[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
+        char want[80];
+        sprintf(want, ", 01 %s 1970 ", names[month]);
+        check_date(first[month], 0, want);
+    }
     check_response("4.2.2", 101, "A: b\r\n", false, "HTTP/1.1 101 Switching Protocols\r\n"
                    "Upgrade: websocket\r\nConnection: Upgrade\r\nA: b\r\n\r\n");
     check_response("RFC 9110 15.5.22", 426, "", false, "HTTP/1.1 426 Upgrade Required\r\n"
-                   "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
+                   DATE "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n");
     for (size_t i = 0; i < COUNT(lines); i++) {
-        char want[200];
-        sprintf(want, "HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: text/plain; "
-                "charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n", lines[i]);
+        char want[250];
+        sprintf(want, "HTTP/1.1 %s\r\n%sConnection: close\r\nContent-Type: text/plain; "
+                "charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n", lines[i],
+                lines[i][0] == '5' ? "" : DATE);
         check_response("RFC 9110 15, 6585 5", atoi(lines[i]), "", false, want);
     }
     check_response("RFC 9110 9.3.2 HEAD", 405, "", true, "HTTP/1.1 405 Method Not Allowed\r\n"
-                   "Allow: GET, HEAD\r\nConnection: close\r\n"
+                   DATE "Allow: GET, HEAD\r\nConnection: close\r\n"
                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\n");
 }
 
@@ -1239,7 +1418,7 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } tables[] = {
         { "sha1", test_sha1 }, { "base64", test_base64 }, { "json", test_json },
-        { "request", test_request }, { "frames", test_frames }, { "utf8", test_utf8 }, { "write", test_write },
+        { "request", test_request }, { "origin", test_origin }, { "frames", test_frames }, { "utf8", test_utf8 }, { "write", test_write },
     };
 
     for (size_t i = 0; i < COUNT(tables); i++) {

@@ -20,6 +20,10 @@ load helper
     "$BIN/unit" request
 }
 
+@test "ws.c lets in pages of its own, those that are named, and programs" {
+    "$BIN/unit" origin
+}
+
 @test "ws.c reads the same events from frames, whole and in pieces" {
     "$BIN/unit" frames
 }

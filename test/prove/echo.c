@@ -57,7 +57,7 @@ static void shake_hands(int i)
         ws_accept_key(inbox[i] + r.key.at, accept);
         sprintf(header, "Sec-WebSocket-Accept: %s\r\n", accept);
     }
-    c->out_used += ws_write_response(outbox_end(i), 4096, r.status, header,
+    c->out_used += ws_write_response(outbox_end(i), 4096, r.status, time(NULL), header,
                                      r.reason != NULL ? r.reason : "echo speaks WebSocket", r.head);
     c->open = r.status == 101;
     c->closing = !c->open;

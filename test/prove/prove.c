@@ -68,6 +68,23 @@ void prove_request(void)
     ws_parse_request(input, any_length(LEN), "notices", &r);
 }
 
+/* What inet_pton does with the copy of a host is the system's affair. */
+void prove_origin(void)
+{
+    struct ws_origin allowed[2];
+    struct ws_request r;
+
+    any_input();
+    ws_read_origin(input, any_length(LEN), &allowed[0]);
+    ws_read_origin(input, any_length(LEN), &allowed[1]);
+    Frama_C_make_unknown((char *)&r, sizeof r);
+    r.head = r.offers = false;
+    r.size = any_length(LEN);
+    ws_may_connect(input, &r, allowed, 2);
+    ws_utf8_size(input, any_length(LEN), any_length(LEN));
+    ws_is_head(input, any_length(LEN));
+}
+
 void prove_sending(void)
 {
     char accept[WS_ACCEPT_LEN + 1], reason[200];

@@ -37,6 +37,7 @@ prove base64 -eva-auto-loop-unroll 4 -eva-widening-delay 40
 prove json -eva-split-return auto
 prove request -eva-precision 1 -eva-auto-loop-unroll 30 -eva-split-return auto \
     -eva-slevel-function is_word:500,is_one_of:500,is_exactly:100
+prove origin -eva-auto-loop-unroll 10
 prove sending -eva-auto-loop-unroll 80
 prove frames -eva-auto-loop-unroll 30 -eva-split-return-function read_header:0
 prove keeping
