@@ -1,21 +1,22 @@
 /* chat.c -- a WebSocket chat server: who is connected, who gets what, and when.
  *
- * One thread, one poll().  No call waits for a client: one whose message finds
- * no room is parked, which means that its socket is not read until there is
- * room, and TCP slows it down.  All memory is in the arrays below.
+ * One thread, one poll().  No call waits for a client.  A client whose message finds
+ * no room is parked: its socket is not read until there is room, so TCP slows it down.
+ * All memory is in the arrays below.
  *
- * How to read it: main and turn, at the end, are the table of contents; the
- * two approaches of the article that README.md names stand side by side in
- * part 5.  "5.5.2:" means RFC 6455 section 5.5.2.
+ * How to read it: main and turn, at the end, are the table of contents.  Then follow
+ * one message through parts 5 to 8.  Part 11 only buys speed and memory: leave it out
+ * at first.  "5.5.2:" means RFC 6455 section 5.5.2.
  *
- *    1  limits                    6  what clients say
- *    2  clients and their states  7  leaving
- *    3  the log                   8  sockets
- *    4  outboxes and waiting      9  waiting: what poll costs, how to pay less
- *    5  the two approaches       10  starting, stopping, main
+ *    1  limits                     7  what a client's message does
+ *    2  clients and their states   8  sockets
+ *    3  the log                    9  requests: who joins, HTTP answers
+ *    4  outboxes                  10  leaving
+ *    5  places, and waiting       11  what only buys speed and memory
+ *    6  the two approaches        12  newcomers, starting, stopping, main
  *
- * A client is spoken of by its slot, an index into the arrays, as long as it
- * is connected; a user by its id, which is never used twice. */
+ * A connection is a client.  It has a slot, an index into the arrays, until it is
+ * closed.  A client that has joined is a user.  It has an id, which is never reused. */
 
 #include "json.h"
 #include "ws.h"
@@ -40,8 +41,8 @@
 #include <unistd.h>
 
 /* ---- 1. Limits ----------------------------------------------------------------------
- * The first two from the command line of make: make CLIENTS=10000 MESSAGE=4096;
- * times as  make CFLAGS='-O3 -DSTALL_MS=1000'. */
+ * Set the first two with make: make CLIENTS=10000 MESSAGE=4096.  Set the times with
+ * make CFLAGS='-O3 -DSTALL_MS=1000'. */
 
 #ifndef CLIENTS
 #define CLIENTS 1024            /* connections at a time */
@@ -53,13 +54,13 @@
 #define HANDSHAKE_MS 10000      /* from the connection to a whole request */
 #endif
 #ifndef CLOSE_MS
-#define CLOSE_MS 5000           /* on the way out: from the last byte that the peer took */
+#define CLOSE_MS 5000           /* for leaving, since the peer last took a byte */
 #endif
 #ifndef CLOSE_ALL_MS
-#define CLOSE_ALL_MS 10000      /* on the way out, in all */
+#define CLOSE_ALL_MS 10000      /* for leaving, in all */
 #endif
 #ifndef STALL_MS
-#define STALL_MS 10000          /* somebody waits for a peer that takes nothing */
+#define STALL_MS 10000          /* for a recipient that takes nothing while a sender waits */
 #endif
 
 enum {
@@ -68,25 +69,24 @@ enum {
     QUEUE_SIZE = 10,            /* messages: the article's channel has room for ten */
     DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
     STOP_MS = 2000,             /* from the signal to the end, at most */
-    STOP_QUIET_MS = 1000,       /* the same, from the last byte that went out */
+    STOP_QUIET_MS = 1000,       /* the same, since a peer last took a byte */
     TICK_MS = 500,              /* the clock moves on by this in one turn, at most */
-    RETRY_MS = 100,             /* between writes for which somebody waits */
-    ACCEPT_PAUSE_MS = 100,      /* after accept() found no descriptor or memory */
-    ACCEPT_BATCH = 64,          /* connections taken in a turn, so that talk goes on */
-    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: left alone it takes megabytes,
-                                 * and hides that a peer does not read */
-    LISTENERS = 8,              /* addresses listened on */
-    ORIGINS = 8,                /* of option -o */
-    SHOWN_IDS = 100,            /* on the page for a plain GET */
-    PAGE_SIZE = 4096,           /* bytes of that page and its header, at most */
+    RETRY_MS = 100,             /* between two writes for which a sender waits */
+    PAUSE_MS = 100,             /* after accept or poll failed for want of memory */
+    ACCEPT_BATCH = 64,          /* connections accepted in a turn, so that talk goes on */
+    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: its own choice is megabytes,
+                                 * which would hide for long that a peer does not read */
+    LISTENERS = 16,             /* sockets to listen on; a name can have several addresses */
+    REPEATS = 8,                /* of option -l, and of option -o */
+    SHOWN_IDS = 100,            /* in the answer to a plain GET */
+    PAGE_SIZE = 4096,           /* bytes of that answer and its header, at most */
     LOG_LINE = 512,             /* bytes */
     LOG_QUOTE = 120             /* bytes that the log shows of a message */
 };
 
-/* An answer to a frame, a pong or a notice (a text from the server), always has
- * room: a frame is decoded only while RESERVE bytes are free in its sender's own
- * outbox.  One close frame has room of its own, too.  What others send never uses
- * these bytes. */
+/* The answer to a frame, a pong or a notice, always has room: a frame is decoded only
+ * while RESERVE bytes are free in its sender's own outbox.  One close frame has room
+ * behind that.  Messages from others never use these bytes. */
 enum {
     REPLY_MAX = 256,
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
@@ -112,19 +112,19 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *          accept()       whole request      101 queued
  *   FREE ----------> REQUEST ------> JOINING -------> OPEN
  *    ^                  |                              |  end of input
- *    |          refused |    Close queued, or answered |----------------.
- *    |                  v                              |                v
+ *    |         response |    Close queued by one side  |----------------.
+ *    |           queued v                              |                v
  *    |               CLOSING <-------------------------'            DRAINING
  *    |                  | all written, our half shut                    | all written
  *    |                  v                                               |
  *    |              LINGERING ------------- end of input ---------------+---> DEAD
  *    |                                                                         |
- *    '------------------------ reap(), the only place that closes -------------'
+ *    '------------------- remove_client(), the only close() of a client -------'
  *
- * Where nothing is left to be written, DRAINING is passed over; CLOSING turns to
- * it if the end of input comes first.  Any state but JOINING, which nobody looks
- * at while it waits for the router, turns DEAD when input fails or a deadline
- * passes; but half a request gets 408 first, and a silent user a ping. */
+ * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
+ * to DRAINING if the end of input comes first.  Every state but JOINING turns to DEAD
+ * when a read fails or a deadline passes.  Two deadlines are answered first: half a
+ * request gets 408, a silent user gets a ping. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -149,43 +149,57 @@ struct message {
     size_t len;
 };
 
-/* What every look at everyone reads; the buffers are apart. */
+union address {                 /* of a peer, or our own */
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 struct client {
     int fd;                     /* NONE when closed */
     enum state state;
-    bool broken;                /* output failed: only its input still counts */
+    bool broken;                /* a write failed: only its input still counts */
     bool notices;               /* it asked for the subprotocol of that name */
     int64_t id;                 /* 0: not a user */
+    int next_in_bucket;         /* the next user with the same hash: a slot, or NONE */
+
     uint8_t *in;                /* inbox: bytes read; NULL while there are none */
     size_t in_used;
-    struct message held;        /* parked: the message that waits; its token lies in
-                                 * the inbox; a null token: no message waits */
-    size_t key_at;              /* JOINING: the handshake's key lies there in the inbox */
+    struct ws_decoder ws;       /* where decoding the inbox stands */
+    size_t key_at;              /* JOINING: its key lies in the inbox from here */
+    struct message held;        /* parked: the message that waits.  Its token lies in the
+                                 * inbox; a null token: no message waits */
+
     uint8_t *out;               /* outbox: bytes to write; NULL while there are none */
-    bool stuck;                 /* the kernel took less than all: POLLOUT will tell */
-    size_t out_at, out_used;    /* to be written: out[out_at .. out_at+out_used) */
+    size_t out_at, out_used;    /* they are out[out_at .. out_at+out_used) */
+    bool stuck;                 /* the kernel took less than all: wait for POLLOUT */
+
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
-    int64_t pinged;             /* when a ping was queued since then; 0: none was */
-    int64_t took;               /* when the kernel last took a byte, or when
-                                 * somebody began to wait for that */
-    int64_t tried;              /* when it was last written to */
-    int next_in_bucket;         /* users with the same hash */
+    int64_t pinged;             /* when a ping was queued after that; 0: none was */
+    int64_t took;               /* when the kernel last took a byte from the outbox, or
+                                 * when a sender began to wait for that */
+    int64_t tried;              /* when a write was last tried */
+
     int seat;                   /* its index in seats */
-    struct ws_decoder ws;
+    union address address;
 };
 
 static struct client clients[SLOTS];
 
-/* All slots in three groups: seats[0 .. active) are the active ones (part 9),
- * seats[active .. in_use) the silent ones, the others are free. */
-static int seats[SLOTS];
-static int active, in_use;
-static int capacity;            /* CLIENTS, or less where descriptors are short */
+static int seats[SLOTS];        /* slots: seats[0 .. in_use) are in use, the others free */
+static int in_use;
+static int active;              /* part 11: seats[0 .. active) may have something to do */
+
+/* Part 11 defines these four, which only buy speed and memory. */
+static uint8_t *lend(void);                     /* returns a buffer of BUFFER_SIZE bytes */
+static void give_back(uint8_t **buffer);        /* and sets it to NULL */
+static void set_active(struct client *c);       /* poll c in every turn for a while */
+static void free_seat(struct client *c);
 
 /* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
- * and no look sleeps longer than that.  So it stands still while the server does not
- * run: stopped by ^Z, blocked by ^S on the terminal of its log, held by a debugger. */
+ * and no call of poll sleeps longer than that.  So the clock stands still while the
+ * server does not run: stopped by ^Z, blocked by ^S on its terminal, held by a debugger. */
 #define MS INT64_C(1000)
 #define NEVER INT64_MAX
 
@@ -193,7 +207,6 @@ static int64_t now;             /* set once a turn, when poll returns */
 static int64_t system_time;     /* what the system's clock said then */
 static int64_t keep;            /* option -k; 0: clients may be silent */
 static int64_t stop_began;      /* 0: running */
-static int64_t last_out;        /* when a byte last went out to anyone */
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -214,39 +227,31 @@ static int slot_of(const struct client *c)
     return (int)(c - clients);
 }
 
-/* A user that messages are for: from the moment that our Close is queued or
- * its output has failed, nobody finds it any more. */
+/* Is c a user that messages can reach?  Once our Close is queued or a write has failed,
+ * no lookup finds it. */
 static bool is_known(const struct client *c)
 {
     return c->state == OPEN && !c->broken;
 }
 
-/* Where a message can wait for room, or a client for the router: see part 4.  The
- * slots are places, too: each stands for its user's outbox. */
-enum { QUEUE = SLOTS, DOOR, NOWHERE };
-enum { ROUTER = SLOTS };        /* it can be parked, as a client can */
-
-static void move_to_seat(struct client *c, int seat)
-{
-    struct client *other = &clients[seats[seat]];
-    seats[c->seat] = seats[seat];
-    other->seat = c->seat;
-    seats[seat] = slot_of(c);
-    c->seat = seat;
-}
-
-static void set_active(struct client *c)
-{
-    if (c->seat >= active)
-        move_to_seat(c, active++);
-}
-
-/* A byte came, or a client that was full takes bytes again. */
+/* c showed that it is alive: a byte came, or a full kernel buffer takes bytes again. */
 static void note_life(struct client *c)
 {
     c->heard = now;
     c->pinged = 0;
     set_active(c);
+}
+
+static void empty_inbox(struct client *c)
+{
+    c->in_used = 0;
+    give_back(&c->in);
+}
+
+static void empty_outbox(struct client *c)
+{
+    c->out_used = 0;
+    give_back(&c->out);
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
@@ -313,29 +318,22 @@ static struct quote quote(const uint8_t *bytes, size_t len)
     return q;
 }
 
-/* "user 3", or where it connects from while it is nobody yet. */
 struct name {
     char text[INET6_ADDRSTRLEN + 16];
 };
 
-static struct name address_of(const struct sockaddr *address, socklen_t len)
+/* An address and port, as in 127.0.0.1:8080 or [::1]:8080. */
+static struct name name_of(const union address *a)
 {
     char host[INET6_ADDRSTRLEN], port[8];
     struct name n;
-    if (getnameinfo(address, len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        strcpy(n.text, "someone");
+    bool v6 = a->any.sa_family == AF_INET6;
+    if (getnameinfo(&a->any, v6 ? sizeof a->v6 : sizeof a->v4, host, sizeof host,
+                    port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        strcpy(n.text, "an unknown address");
     else
-        sprintf(n.text, address->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+        sprintf(n.text, v6 ? "[%s]:%s" : "%s:%s", host, port);
     return n;
-}
-
-static struct name peer_of(const struct client *c)
-{
-    struct sockaddr_storage address = { 0 };
-    socklen_t len = sizeof address;
-    getpeername(c->fd, (struct sockaddr *)&address, &len);
-    return address_of((struct sockaddr *)&address, len);
 }
 
 static void log_left(const struct client *c, const char *why)
@@ -344,47 +342,26 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* A buffer is lent to an inbox or an outbox while something is in it, so an idle
- * client needs none.  The one given back last is lent first: the processor's cache
- * still holds it. */
-static uint8_t buffers[2 * SLOTS][BUFFER_SIZE];
-static uint8_t *lendable[2 * SLOTS];    /* lendable[lent ..] can be lent */
-static int lent;
-
-static uint8_t *lend(void)
+/* c can't be reached any more.  What was to be sent to it is lost, and `from` bytes that
+ * it sent. */
+static void log_gone(const struct client *c, const char *why, size_t from)
 {
-    return lendable[lent++];
+    if (c->id != 0 && c->out_used + from > 0)
+        log_line("user %" PRId64 "%s: %s; lost: %zu bytes to it, %zu from it", c->id,
+                 is_known(c) ? " left" : "", why, c->out_used, from);
+    else
+        log_left(c, why);
 }
 
-static void give_back(uint8_t **buffer)
-{
-    if (*buffer != NULL)
-        lendable[--lent] = *buffer;
-    *buffer = NULL;
-}
-
-static void empty_inbox(struct client *c)
-{
-    c->in_used = 0;
-    give_back(&c->in);
-}
-
-static void empty_outbox(struct client *c)
-{
-    c->out_used = 0;
-    give_back(&c->out);
-}
-
-/* ---- 4. Outboxes and waiting ------------------------------------------------------------
- */
+/* ---- 4. Outboxes ------------------------------------------------------------------------ */
 
 static size_t room_of(const struct client *c)
 {
     return BUFFER_SIZE - c->out_used;
 }
 
-/* Where the next bytes for c go, up to `most` of them, which is at most its
- * room.  The caller then adds to out_used. */
+/* Returns where the next bytes for c go, up to `most` of them, which must fit.  The caller
+ * then adds to out_used. */
 static uint8_t *outbox_end(struct client *c, size_t most)
 {
     assert(most <= room_of(c));
@@ -400,7 +377,6 @@ static uint8_t *outbox_end(struct client *c, size_t most)
     return c->out + c->out_at + c->out_used;
 }
 
-/* A ping, or a pong, for which there is the reserve. */
 static void put_control(struct client *c, enum ws_opcode opcode, const uint8_t *payload, size_t len)
 {
     if (!c->broken)
@@ -429,11 +405,41 @@ static void put_notice(struct client *c, const char *format, ...)
     c->out_used += json_write(out, 0, (const uint8_t *)token, len);
 }
 
-static int parked[SLOTS + 1];   /* who waits: clients, and the router, first come first */
-static int parked_count;
-static int waits_at[SLOTS + 1]; /* the place where each of them waits, or NONE */
+/* ---- 5. Places, and waiting ---------------------------------------------------------------
+ *
+ * A place is where something can wait for room.  There are three kinds: each user's
+ * outbox, the router's queue, and the door, where newcomers wait while the router does.
+ *
+ *   1. A place is open or full, whatever the size of the message.
+ *   2. A sender that finds its place full, or others waiting there, is parked.  Its socket
+ *      is not read, and its message stays in its inbox.
+ *   3. Once a turn, every parked client whose place is open continues, first come, first
+ *      served.  Nobody has to wake it, so no wake-up can be lost.
+ *   4. The outbox of a user that has left is open.  So its senders continue, and the log
+ *      says that their messages were not delivered.
+ *
+ *   parked[]   user 1         user 4         user 1 came first
+ *              holds a        holds a
+ *              message        message
+ *                 :              :
+ *   outbox of     v              v
+ *   user 2     +-------------------------+------------------------------+---------+
+ *              | bytes to write          | one more message of any size | reserve |
+ *              +-------------------------+------------------------------+---------+
+ *              0                       FULL                           BUFFER_SIZE
+ *
+ *   write():   the kernel takes bytes, and less than FULL remain: the outbox is open.
+ *              user 1 continues.  If its message makes the outbox full again, user 4 goes
+ *              on waiting.  If not, user 4 continues, too. */
 
-static int queue_count;         /* messages in the router's queue */
+enum { QUEUE = SLOTS, DOOR, NOWHERE };  /* places; a slot stands for its user's outbox */
+enum { ROUTER = SLOTS };                /* can be parked, as the client of a slot can */
+
+static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
+static int parked_count;
+static int waits_at[SLOTS + 1];         /* the place where each of them waits, or NONE */
+
+static int queue_count;                 /* messages in the router's queue */
 
 static bool is_parked(int who)
 {
@@ -462,7 +468,7 @@ static bool is_open(int place)
     }
 }
 
-/* A newcomer does not pass those who wait. */
+/* May a newcomer put something there, or would it pass those who wait? */
 static bool may_enter(int place)
 {
     return is_open(place) && !has_waiters(place);
@@ -471,7 +477,7 @@ static bool may_enter(int place)
 static void park(int who, int place)
 {
     if (place < SLOTS && !has_waiters(place))
-        clients[place].took = now;      /* its time to take a byte begins */
+        clients[place].took = now;      /* from now on it has STALL_MS to take a byte */
     waits_at[who] = place;
     parked[parked_count++] = who;
 }
@@ -488,17 +494,6 @@ static void unpark(int who)
     waits_at[who] = NONE;
 }
 
-/* c can't be reached any more: what was to be sent to it is lost, and `from`
- * bytes that it sent. */
-static void log_gone(const struct client *c, const char *why, size_t from)
-{
-    if (c->id != 0 && c->out_used + from > 0)
-        log_line("user %" PRId64 "%s: %s; lost: %zu bytes to it, %zu from it", c->id,
-                 is_known(c) ? " left" : "", why, c->out_used, from);
-    else
-        log_left(c, why);
-}
-
 static bool is_leaving(enum state s)
 {
     return s == CLOSING || s == DRAINING || s == LINGERING;
@@ -512,25 +507,29 @@ static void enter(struct client *c, enum state next)
         c->since = now;
     c->took = now;
     c->state = next;
-    if (next != FREE)
-        set_active(c);
     if (next == DEAD) {
         unpark(slot_of(c));
         empty_inbox(c);
         empty_outbox(c);
     }
+    if (next != FREE)
+        set_active(c);
 }
 
-/* ---- 5. The two approaches ---------------------------------------------------------------
+/* ---- 6. The two approaches ---------------------------------------------------------------
  *
- * The article's goroutines and channels, in one thread: a user's receiving
- * goroutine is POLLIN and digest(), its sending goroutine and channel are the
- * outbox and POLLOUT, the router's goroutine is router_run(), and to block on
- * a full channel is to be parked. */
+ * What became of the article's parts, in one thread:
+ *
+ *   receiving goroutine of a user          POLLIN and handle_inbox()
+ *   sending goroutine of a user            POLLOUT and flush()
+ *   outgoing channel of a user             its outbox
+ *   goroutine and channel of the router    router_run() and queue[]
+ *   to block on a full channel             to be parked
+ *   the directory's lock                   nothing: no other thread runs */
 
 enum { BUCKETS = 4096 };        /* a power of two */
 
-static int buckets[BUCKETS];    /* first slot of those with this hash, or NONE */
+static int buckets[BUCKETS];    /* the first slot with this hash, or NONE */
 
 /* Ids come one after the other, so their low bits spread them evenly. */
 static int *bucket_of(int64_t id)
@@ -568,8 +567,8 @@ static void log_message(const struct message *m, const char *what)
                  quote(m->token, m->len).text);
 }
 
-/* Where the message needs room: at its recipient; if that is not connected, at
- * the sender, if the sender is told so. */
+/* Where the message needs room: at its recipient.  If that is not connected: at the
+ * sender, if the sender is told so. */
 static int place_of(const struct message *m)
 {
     const struct client *to = find_user(m->to), *from;
@@ -579,8 +578,8 @@ static int place_of(const struct message *m)
     return from != NULL && from->notices ? slot_of(from) : NOWHERE;
 }
 
-/* The article logs it; a sender that speaks `notices` is told as well. */
-static void undeliverable(const struct message *m)
+/* The article logs it.  A sender that speaks `notices` is told as well. */
+static void report_absent(const struct message *m)
 {
     struct client *from = find_user(m->from);
     if (from != NULL && from->notices)
@@ -590,26 +589,19 @@ static void undeliverable(const struct message *m)
                  " is not connected", m->from, m->to, m->to);
 }
 
-/* Bytes that the message takes in an outbox, at most. */
-static size_t size_of(const struct message *m)
-{
-    return WS_HEADER_MAX + json_size(m->from, m->len);
-}
-
-/* Builds the message in that outbox, where there is room. */
 static void put_message(struct client *to, const struct message *m)
 {
-    uint8_t *out = outbox_end(to, size_of(m));
+    uint8_t *out = outbox_end(to, WS_HEADER_MAX + json_size(m->from, m->len));
     size_t header = ws_write_header(out, WS_OP_TEXT, json_size(m->from, m->len));
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* The place of the message is open. */
+/* The message's place is open, so it fits. */
 static void deliver(const struct message *m)
 {
     struct client *to = find_user(m->to);
     if (to == NULL) {
-        undeliverable(m);
+        report_absent(m);
         return;
     }
     put_message(to, m);
@@ -617,8 +609,8 @@ static void deliver(const struct message *m)
 }
 
 /* ---- Approach A: the router --------------------------------------------------------------
- * All messages pass through one queue, and router_run() alone takes them out.
- * It waits for the recipient of the first one, and all behind it wait, too. */
+ * All messages pass through one queue, and only router_run() takes them out.  It waits for
+ * room for the first one.  Meanwhile all messages behind it wait, too. */
 
 static struct queued {
     struct message message;
@@ -648,8 +640,8 @@ static void router_run(void)
     }
 }
 
-/* With threads the router would run at any time from here on.  In this one thread it
- * runs at once, so messages stay in the queue only while it waits. */
+/* With threads, the router would run at any time from here on.  In one thread it runs at
+ * once, so messages stay in the queue only while it waits. */
 static void router_send(const struct message *m)
 {
     struct queued *q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
@@ -660,8 +652,7 @@ static void router_send(const struct message *m)
 }
 
 /* ---- Approach B: the user directory --------------------------------------------------------
- * No queue: whoever read the message finds the recipient and delivers it.  With
- * threads, the table would need the article's RWMutex. */
+ * No queue: the sender finds the recipient in the table and delivers the message itself. */
 
 static int directory_place(const struct message *m)
 {
@@ -675,7 +666,7 @@ static void directory_send(const struct message *m)
 
 static const struct approach {
     const char *name;
-    int (*place)(const struct message *);       /* where it needs room */
+    int (*place)(const struct message *);       /* where the message needs room */
     void (*send)(const struct message *);       /* puts it there */
 } approaches[] = {
     { "directory", directory_place, directory_send },
@@ -684,10 +675,12 @@ static const struct approach {
 
 static const struct approach *approach;
 
-/* ---- 6. What clients say --------------------------------------------------------------------- */
+/* ---- 7. What a client's message does ------------------------------------------------------- */
 
-/* The last thing that c is sent.  What its outbox holds goes out before. */
-static void start_close(struct client *c, int code, const char *reason)
+static void take_request(struct client *c);     /* part 9 */
+
+/* Queues the last thing that c is sent.  The outbox's content goes out before it. */
+static void send_close(struct client *c, int code, const char *reason)
 {
     if (c->broken) {
         enter(c, DEAD);
@@ -713,14 +706,15 @@ static void send_or_park(struct client *c, const struct message *m)
         log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, clients[place].id);
 }
 
-static void chat_message(struct client *c, const uint8_t *buf, const struct ws_event *e)
+static void chat_message(struct client *c, const struct ws_event *e)
 {
+    const uint8_t *text = c->in + e->at;
     struct json_message j;
     struct message m;
     if (e->bad != 0) {
         put_notice(c, "not delivered: byte %zu: not UTF-8", e->bad);
-    } else if (json_read(buf + e->at, e->len, &j)) {
-        m = (struct message){ c->id, j.recipient_id, buf + e->at + j.at, j.len };
+    } else if (json_read(text, e->len, &j)) {
+        m = (struct message){ c->id, j.recipient_id, text + j.at, j.len };
         send_or_park(c, &m);
         return;
     } else if (j.wanted == NULL) {
@@ -730,20 +724,20 @@ static void chat_message(struct client *c, const uint8_t *buf, const struct ws_e
         put_notice(c, "not delivered: byte %zu: %s", j.byte, j.wanted);
     }
     if (!quiet)
-        log_line("user %" PRId64 ": bad message: %s", c->id, quote(buf + e->at, e->len).text);
+        log_line("user %" PRId64 ": bad message: %s", c->id, quote(text, e->len).text);
 }
 
-static void close_frame(struct client *c, const uint8_t *buf, const struct ws_event *e)
+static void answer_close(struct client *c, const struct ws_event *e)
 {
-    if (e->code == WS_NO_CODE)
-        log_left(c, "it sent Close");
+    if (!quiet && e->code == WS_NO_CODE)
+        log_left(c, "it closed the connection");
     else if (!quiet && is_known(c))
-        log_line("user %" PRId64 " left: it sent Close %d %s", c->id, e->code,
-                 quote(buf + e->at, e->len).text);
-    start_close(c, e->code, "");        /* 5.5.1: typically echoes the code */
+        log_line("user %" PRId64 " left: it closed the connection (code %d)%s%s", c->id, e->code,
+                 e->len > 0 ? ": " : "", quote(c->in + e->at, e->len).text);
+    send_close(c, e->code, "");         /* 5.5.1: an endpoint typically echoes the code */
 }
 
-static void breach(struct client *c, const struct ws_event *e)
+static void close_for_breach(struct client *c, const struct ws_event *e)
 {
     char reason[WS_CONTROL_MAX];
     if (e->byte != 0)
@@ -751,43 +745,194 @@ static void breach(struct client *c, const struct ws_event *e)
     else
         snprintf(reason, sizeof reason, "%s", e->reason);
     if (is_known(c))
-        log_line("user %" PRId64 " left: we sent Close %d: %s", c->id, e->code, reason);
-    start_close(c, e->code, reason);
+        log_line("user %" PRId64 " left: closed by the server (code %d): %s", c->id, e->code, reason);
+    send_close(c, e->code, reason);
 }
 
-/* Handles the next frame.  Returns false if there is none. */
-static bool next_frame(struct client *c, uint8_t *buf, size_t len)
+/* Handles the next frame of the inbox.  Returns false if there is no whole one. */
+static bool handle_frame(struct client *c)
 {
     struct ws_event e;
-    switch (ws_next(&c->ws, buf, len, &e)) {
+    switch (ws_next(&c->ws, c->in, c->in_used, &e)) {
     case WS_MORE:
         return false;
     case WS_TEXT:
     case WS_BINARY:
-        chat_message(c, buf, &e);
+        chat_message(c, &e);
         break;
     case WS_PING:               /* 5.5.2 */
-        put_control(c, WS_OP_PONG, buf + e.at, e.len);
+        put_control(c, WS_OP_PONG, c->in + e.at, e.len);
         break;
-    case WS_PONG:               /* that it came was all it had to say */
+    case WS_PONG:               /* needs no answer */
         break;
     case WS_CLOSE:
-        close_frame(c, buf, &e);
+        answer_close(c, &e);
         break;
     case WS_BREACH:
-        breach(c, &e);
+        close_for_breach(c, &e);
     }
     return true;
 }
 
-/* Is there room for whatever the answer to the next frame will be? */
-static bool may_be_answered(struct client *c)
+/* Is there room for the answer to the next frame, whatever it is? */
+static bool has_reserve(const struct client *c)
 {
-    if (c->broken || room_of(c) >= RESERVE)
-        return true;
-    park(slot_of(c), slot_of(c));
+    return c->broken || room_of(c) >= RESERVE;
+}
+
+/* Handles what the inbox holds, until c has to wait. */
+static void handle_inbox(struct client *c)
+{
+    int slot = slot_of(c);
+    if (c->state == REQUEST)
+        take_request(c);
+    while (c->state == OPEN && !is_parked(slot)) {
+        if (!has_reserve(c))
+            park(slot, slot);
+        else if (!handle_frame(c))
+            break;
+    }
+    if (is_parked(slot) || c->state == REQUEST)
+        return;                 /* nothing in the inbox moves */
+    c->in_used = c->state == OPEN ? ws_keep(&c->ws, c->in, c->in, c->in_used) : 0;
+    if (c->in_used == 0)
+        empty_inbox(c);
+}
+
+/* ---- 8. Sockets --------------------------------------------------------------------------- */
+
+static void admit(struct client *c);                            /* part 9 */
+static void drop(struct client *c, const char *why);            /* part 10 */
+static void input_ended(struct client *c);
+static void output_failed(struct client *c, const char *why);
+static void all_written(struct client *c);
+
+static bool is_blocked(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS;
+}
+
+/* Does c want to be read? */
+static bool wants_input(const struct client *c)
+{
+    return c->state == REQUEST || c->state == CLOSING || c->state == LINGERING
+        || (c->state == OPEN && !is_parked(slot_of(c)));
+}
+
+/* Reads FULL bytes at most: with more, a message would wait while the kernel has room. */
+static void receive(struct client *c)
+{
+    size_t room = BUFFER_SIZE - c->in_used;
+    ssize_t n;
+    if (c->in == NULL)
+        c->in = lend();
+    n = read(c->fd, c->in + c->in_used, room < FULL ? room : FULL);
+    if (n > 0) {
+        c->in_used += (size_t)n;
+        note_life(c);
+        handle_inbox(c);
+    } else if (n == 0) {
+        input_ended(c);
+    } else if (!is_blocked(errno)) {
+        drop(c, strerror(errno));
+    }
+    if (c->in_used == 0)
+        empty_inbox(c);
+}
+
+static void flush(struct client *c)
+{
+    ssize_t n = write(c->fd, c->out + c->out_at, c->out_used);
+    c->tried = now;
+    if (n > 0) {
+        c->out_at += (size_t)n;
+        c->out_used -= (size_t)n;
+        c->took = now;
+        if (c->stuck)
+            note_life(c);       /* the kernel has room again: the peer took something */
+        c->stuck = c->out_used > 0;
+    } else if (is_blocked(errno)) {
+        c->stuck = true;
+    } else {
+        output_failed(c, strerror(errno));
+    }
+    if (c->out_used == 0) {
+        empty_outbox(c);
+        all_written(c);
+    }
+}
+
+/* One write for each outbox a turn, so that many messages share it. */
+static void flush_all(void)
+{
+    for (int i = 0; i < active; i++) {
+        struct client *c = &clients[seats[i]];
+        if (c->out_used > 0 && !c->stuck)
+            flush(c);
+    }
+}
+
+/* A parked client continues.  It is read once more: a client whose inbox is used up would
+ * lose its share to those that have more in theirs. */
+static void continue_client(struct client *c)
+{
+    struct message held = c->held;
+    c->held.token = NULL;
+    note_life(c);               /* a parked client could not be heard */
+    if (c->state == JOINING)
+        admit(c);
+    if (held.token != NULL)
+        approach->send(&held);
+    handle_inbox(c);
+    if (c->state == OPEN && wants_input(c))
+        receive(c);
+}
+
+/* A client that is parked again stands at the end of the array, so it is reached again
+ * after all others. */
+static void continue_parked(void)
+{
+    for (int i = 0; i < parked_count; ) {
+        int who = parked[i];
+        if (!is_open(waits_at[who])) {
+            i++;
+            continue;
+        }
+        unpark(who);
+        if (who != ROUTER) {
+            continue_client(&clients[who]);
+        } else {
+            router_run();
+            i = 0;              /* the queue and the door may be open now, for the first */
+        }
+    }
+}
+
+static bool is_anyone_ready(void)
+{
+    for (int i = 0; i < parked_count; i++)
+        if (is_open(waits_at[parked[i]]))
+            return true;
     return false;
 }
+
+/* POLLERR and POLLHUP mean "try it": a write then fails, and a read gives what is still
+ * there before it fails. */
+static void handle_events(const struct pollfd *p, int slot)
+{
+    struct client *c = &clients[slot];
+    int got = (p->revents & (POLLERR | POLLHUP)) != 0 ? p->events : p->events & p->revents;
+    if ((got & POLLOUT) && c->out_used > 0)
+        flush(c);               /* its senders then continue in this turn */
+    if ((got & POLLIN) && wants_input(c))
+        receive(c);
+}
+
+/* ---- 9. Requests: who joins, HTTP answers --------------------------------------------------- */
+
+static struct ws_origin let_in[REPEATS];        /* option -o */
+static int let_in_count;
+static int64_t last_id;
 
 static void respond(struct client *c, int status, const char *body, bool head)
 {
@@ -804,7 +949,7 @@ static void refuse(struct client *c, const uint8_t *buf, const struct ws_request
     else
         sprintf(body, "%s; it was: %s\n", r->reason, quote(buf + r->seen.at, r->seen.len).text);
     if (!quiet)
-        log_line("%s: %d: %.*s", peer_of(c).text, r->status, (int)strlen(body) - 1, body);
+        log_line("%s: %d: %.*s", name_of(&c->address).text, r->status, (int)strlen(body) - 1, body);
     respond(c, r->status, body, r->head);
 }
 
@@ -861,14 +1006,9 @@ static void show_page(struct client *c, const uint8_t *buf, const struct ws_requ
         len += (size_t)sprintf(body + len, "%s%" PRId64, i == 0 ? ", users " : " ", ids[i]);
     strcpy(body + len, n < total ? " ...\n" : "\n");
     if (!quiet)
-        log_line("%s: 426: a plain request, shown the page", peer_of(c).text);
+        log_line("%s: 426: a plain request, shown the page", name_of(&c->address).text);
     respond(c, 426, body, r->head);
 }
-
-/* ---- Who is let in ---- */
-
-static struct ws_origin let_in[ORIGINS];        /* option -o */
-static int let_in_count;
 
 /* The advice is typed into a shell, and it has to work. */
 static bool may_be_named(const uint8_t *origin, size_t len)
@@ -897,12 +1037,8 @@ static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_
     refuse(c, buf, &refused);
 }
 
-/* ---- Joining ---- */
-
-static int64_t last_id;
-
-/* A user is in the table before its 101 goes out: a message that is sent to it
- * the moment it sees the 101 arrives. */
+/* A user is in the table before its 101 goes out.  So a message arrives even if it is sent
+ * to the user the moment it sees the 101. */
 static void admit(struct client *c)
 {
     char accept[WS_ACCEPT_LEN + 1], headers[256];
@@ -917,7 +1053,7 @@ static void admit(struct client *c)
     if (c->notices)
         put_notice(c, "you are user %" PRId64, c->id);
     if (!quiet)
-        log_line("user %" PRId64 " joined from %s%s", c->id, peer_of(c).text,
+        log_line("user %" PRId64 " joined from %s%s", c->id, name_of(&c->address).text,
                  c->notices ? ", with notices" : "");
 }
 
@@ -945,73 +1081,11 @@ static void take_request(struct client *c)
     }
 }
 
-/* Everything that its inbox holds, up to where c has to wait. */
-static void digest(struct client *c)
-{
-    int slot = slot_of(c);
-    if (c->state == REQUEST)
-        take_request(c);
-    while (c->state == OPEN && !is_parked(slot) && may_be_answered(c) && next_frame(c, c->in, c->in_used))
-        ;
-    if (is_parked(slot) || c->state == REQUEST)
-        return;                 /* nothing in the inbox moves */
-    c->in_used = c->state == OPEN ? ws_keep(&c->ws, c->in, c->in, c->in_used) : 0;
-    if (c->in_used == 0)
-        empty_inbox(c);
-}
+/* ---- 10. Leaving ----------------------------------------------------------------------------
+ * Clients are marked DEAD where the trouble is seen, and removed in one place. */
 
-static bool wants_input(const struct client *c);
-static void receive(struct client *c);
-
-/* It reads once more if it can: a client whose inbox is used up would lose its
- * share to those that have more in theirs. */
-static void go_on(struct client *c)
-{
-    struct message held = c->held;
-    c->held.token = NULL;
-    note_life(c);               /* a client that is parked is not silent */
-    if (c->state == JOINING)
-        admit(c);
-    if (held.token != NULL)
-        approach->send(&held);
-    digest(c);
-    if (wants_input(c) && c->state == OPEN)
-        receive(c);
-}
-
-/* Everybody whose place is open goes on, first come, first served.  A client that
- * is parked again stands at the end, and is reached again. */
-static void continue_parked(void)
-{
-    for (int i = 0; i < parked_count; ) {
-        int who = parked[i];
-        if (!is_open(waits_at[who])) {
-            i++;
-            continue;
-        }
-        unpark(who);
-        if (who != ROUTER) {
-            go_on(&clients[who]);
-        } else {
-            router_run();
-            i = 0;              /* now the queue and the door are open for the first */
-        }
-    }
-}
-
-static bool is_anyone_ready(void)
-{
-    for (int i = 0; i < parked_count; i++)
-        if (is_open(waits_at[parked[i]]))
-            return true;
-    return false;
-}
-
-/* ---- 7. Leaving --------------------------------------------------------------------------------
- * Clients are marked where the trouble is seen, and removed in one place. */
-
-/* Bytes in the inbox of a parked client: the message that waits or is not whole
- * yet, and what came behind it. */
+/* Bytes from a parked client that were not handled: the message that waits or is not whole
+ * yet, and the bytes behind it. */
 static size_t waiting_bytes(const struct client *c)
 {
     size_t message = c->held.token != NULL || !c->ws.whole ? c->ws.end - c->ws.start : 0;
@@ -1027,7 +1101,7 @@ static void drop(struct client *c, const char *why)
 static void output_failed(struct client *c, const char *why)
 {
     if (c->state != OPEN) {
-        drop(c, why);           /* its input does not count any more */
+        drop(c, why);
         return;
     }
     log_gone(c, why, 0);        /* what it sent still counts */
@@ -1056,13 +1130,14 @@ static void all_written(struct client *c)
     if (c->state == DRAINING)
         enter(c, DEAD);
     if (c->state == CLOSING) {
-        /* Closing now, with input unread, would make TCP send a reset, which
-         * can overtake what we sent: 7.1.1. */
+        /* 7.1.1: close() with input unread would make TCP send a reset, which can
+         * overtake what we sent. */
         shutdown(c->fd, SHUT_WR);
         enter(c, LINGERING);
     }
 }
 
+/* A parked client can't be heard, so it is not silent. */
 static int64_t silence_deadline(const struct client *c)
 {
     if (keep == 0 || is_parked(slot_of(c)))
@@ -1070,7 +1145,6 @@ static int64_t silence_deadline(const struct client *c)
     return (c->pinged != 0 ? c->pinged : c->heard) + keep;
 }
 
-/* When c is to be looked after even if nothing comes or goes. */
 static int64_t deadline_of(const struct client *c)
 {
     switch (c->state) {
@@ -1087,9 +1161,7 @@ static int64_t deadline_of(const struct client *c)
     }
 }
 
-static void flush(struct client *c);
-
-/* 5.5.2.  If its outbox is full, the bytes that lie there serve as the ping. */
+/* 5.5.2.  If the outbox is full, the bytes that wait there serve as the ping. */
 static void ping(struct client *c)
 {
     if (is_open(slot_of(c)))
@@ -1097,7 +1169,8 @@ static void ping(struct client *c)
     c->pinged = now;
 }
 
-/* The deadline of c has passed. */
+/* The deadline of c has passed.  One more write is tried first: POLLOUT comes late, on
+ * Linux when a third of the kernel's buffer is free. */
 static void expire(struct client *c)
 {
     struct ws_request late = {
@@ -1123,8 +1196,8 @@ static void expire(struct client *c)
     }
 }
 
-/* Somebody waits for room in c's outbox.  POLLOUT comes late, on Linux when a third of
- * the kernel's buffer is free: so it is written to without it. */
+/* A sender waits for room in c's outbox.  So it is written to without POLLOUT, which comes
+ * late, and dropped if it took nothing for too long. */
 static void retry(struct client *c)
 {
     char why[64];
@@ -1147,20 +1220,14 @@ static void expire_all(void)
     }
 }
 
-static void set_free(struct client *c)
-{
-    move_to_seat(c, --active);
-    move_to_seat(c, --in_use);
-    enter(c, FREE);
-}
-
-/* A slot is free once nobody waits for it any more, and the router is not stuck. */
+/* A slot is kept while a message waits for it.  Leaving is the router's work, too, so users
+ * leave only while it does not wait. */
 static bool may_be_freed(const struct client *c)
 {
     return !has_waiters(slot_of(c)) && (c->id == 0 || !is_parked(ROUTER));
 }
 
-static void reap(struct client *c)
+static void remove_client(struct client *c)
 {
     if (c->fd != NONE)
         close(c->fd);
@@ -1169,207 +1236,122 @@ static void reap(struct client *c)
         return;
     if (c->id != 0)
         table_remove(c);
-    set_free(c);
+    free_seat(c);
 }
 
-/* ---- 8. Sockets ------------------------------------------------------------------------------------ */
-
-static bool is_blocked(int error)
+/* When stopping: the last moment for the peers to take what is left for them. */
+static int64_t end_of_stopping(void)
 {
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS;
+    int64_t last = stop_began;
+    if (stop_began == 0)
+        return NEVER;
+    for (int i = 0; i < in_use; i++)
+        if (clients[seats[i]].took > last)
+            last = clients[seats[i]].took;
+    return earlier(stop_began + STOP_MS * MS, last + STOP_QUIET_MS * MS);
 }
 
-static void flush(struct client *c)
-{
-    ssize_t n = write(c->fd, c->out + c->out_at, c->out_used);
-    c->tried = now;
-    if (n > 0) {
-        c->out_at += (size_t)n;
-        c->out_used -= (size_t)n;
-        c->took = last_out = now;
-        if (c->stuck)
-            note_life(c);       /* the kernel has room again: the peer took something */
-        c->stuck = c->out_used > 0;
-    } else if (is_blocked(errno)) {
-        c->stuck = true;
-    } else {
-        output_failed(c, strerror(errno));
-    }
-    if (c->out_used == 0) {
-        empty_outbox(c);
-        all_written(c);
-    }
-}
-
-/* One write for each outbox a turn, so that many messages share it. */
-static void flush_all(void)
-{
-    for (int i = 0; i < active; i++) {
-        struct client *c = &clients[seats[i]];
-        if (c->out_used > 0 && !c->stuck)
-            flush(c);
-    }
-}
-
-static bool wants_input(const struct client *c)
-{
-    return c->state == REQUEST || c->state == CLOSING || c->state == LINGERING
-        || (c->state == OPEN && !is_parked(slot_of(c)));
-}
-
-static bool wants_output(const struct client *c)
-{
-    return c->out_used > 0;
-}
-
-static void receive(struct client *c)
-{
-    size_t room = BUFFER_SIZE - c->in_used;
-    ssize_t n;
-    if (c->in == NULL)
-        c->in = lend();
-    n = read(c->fd, c->in + c->in_used, room < FULL ? room : FULL);
-    if (n > 0) {
-        c->in_used += (size_t)n;
-        note_life(c);
-        digest(c);
-    } else if (n == 0) {
-        input_ended(c);
-    } else if (!is_blocked(errno)) {
-        drop(c, strerror(errno));
-    }
-    if (c->in_used == 0)
-        empty_inbox(c);
-}
-
-static int listeners[LISTENERS], listener_count;
-static int64_t accept_again;    /* no accept() before */
-
-static void set_option(int fd, int level, int name, int value)
-{
-    setsockopt(fd, level, name, &value, sizeof value);
-}
-
-static struct client *seat_client(int fd)
-{
-    int slot = seats[in_use];
-    struct client *c = &clients[slot];
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);        /* a lone message waits for nothing */
-    set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
-    *c = (struct client){ .fd = fd, .seat = in_use++, .heard = now };
-    ws_start(&c->ws, 0, MESSAGE);
-    enter(c, REQUEST);
-    return c;
-}
-
-/* May it be closed when all seats are taken? */
+/* May it be closed to make room for another connection? */
 static bool is_evictable(const struct client *c)
 {
     return c->state == REQUEST || c->state == LINGERING;
 }
 
-/* It is read first: a whole request is answered, not cut off. */
-static void evict(struct client *c)
+static struct client *oldest_evictable(void)
 {
-    size_t before;
-    do {
-        before = c->in_used;
-        if (c->state == REQUEST)
-            receive(c);
-    } while (c->state == REQUEST && c->in_used > before);
-    if (is_evictable(c)) {
-        if (c->id == 0 && !quiet)
-            log_line("%s: made room for another connection", peer_of(c).text);
-        enter(c, DEAD);
+    struct client *oldest = NULL;
+    for (int i = 0; i < in_use; i++) {
+        struct client *c = &clients[seats[i]];
+        if (is_evictable(c) && (oldest == NULL || c->since < oldest->since))
+            oldest = c;
     }
-    if (c->state == DEAD)
-        reap(c);
+    return oldest;
 }
 
-/* Is there a seat for one more?  The oldest connection that has not finished its
- * request, or only lingers, is evicted for it: nobody can keep others out with
- * half-open connections.  If the others alone take all seats, evicting is no use. */
-static bool find_seat(void)
+/* The system lacks something.  To call it again at once would only burn time. */
+static void log_failure(const char *call)
 {
-    while (in_use >= capacity) {
-        struct client *oldest = NULL;
-        int evictable = 0;
-        for (int i = 0; i < active; i++) {      /* such clients are always active */
-            struct client *c = &clients[seats[i]];
-            if (!is_evictable(c))
-                continue;
-            evictable++;
-            if (oldest == NULL || c->since < oldest->since)
-                oldest = c;
-        }
-        if (in_use - evictable >= capacity)
-            return false;
-        evict(oldest);
-    }
-    return true;
+    log_line("cannot %s: %s; trying again in %d ms", call, strerror(errno), PAUSE_MS);
 }
 
-static void accept_from(int listener)
-{
-    for (int i = 0; i < ACCEPT_BATCH && in_use < SLOTS; i++) {
-        int fd = accept(listener, NULL, NULL);
-        if (fd < 0) {
-            if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ECONNABORTED)
-                return;
-            log_line("cannot accept: %s; trying again in %d ms", strerror(errno), ACCEPT_PAUSE_MS);
-            accept_again = now + ACCEPT_PAUSE_MS * MS;
-            return;
-        }
-        bool full = !find_seat();
-        struct client *c = seat_client(fd);
-        if (full) {
-            struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };
-            refuse(c, NULL, &r);
-        }
-    }
-}
-
-/* ---- 9. Waiting: what poll costs, and how to pay less ------------------------------------------------
+/* ---- 11. What only buys speed and memory ------------------------------------------------------
  *
- * poll() looks at every descriptor on every call, a third of a microsecond each
- * or more: among 10,000 idle users, each message of two who talk would cost
- * milliseconds.  So there are two looks: at the active clients, and at everyone.
+ * The plainest server would give each client two buffers for ever, and poll everyone in
+ * every turn, with the soonest deadline as the timeout.  It would keep every promise, too.
+ * This part makes it cheaper, in three ways.
  *
- * Active is a client that was heard, or that took bytes, within the last 2 ms,
- * and every client on its way in or out.  While somebody talks, the server looks
- * at the active ones; at everyone again after 2 us for each client, at most 20 ms.
- * When nothing was heard for 2 ms it looks at everyone, and sleeps there.
- * Deadlines are checked with the look at everyone. */
+ * Lent buffers.  A buffer is lent to an inbox or an outbox while something is in it.  So
+ * an idle client needs none.  The buffer given back last is lent first, because it is
+ * still in the processor's cache. */
+
+static uint8_t buffers[2 * SLOTS][BUFFER_SIZE];
+static uint8_t *lendable[2 * SLOTS];    /* lendable[lent ..] can be lent */
+static int lent;
+
+static uint8_t *lend(void)
+{
+    return lendable[lent++];
+}
+
+static void give_back(uint8_t **buffer)
+{
+    if (*buffer != NULL)
+        lendable[--lent] = *buffer;
+    *buffer = NULL;
+}
+
+/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
+ * among 1,000 idle users, ten times the price of a message.  So there are two looks: at
+ * the active clients, and at everyone.  Active is a client that was heard, or whose outbox
+ * the kernel took bytes from, within the last 2 ms, and every client that joins or leaves.
+ *
+ *                                                looks at       and sleeps
+ *   for 2 ms, nothing happened; or all           everyone       until a deadline
+ *     clients are active
+ *   the last look at everyone was 2 us for       everyone       not at all
+ *     each client ago, or 20 ms
+ *   else                                         the active     until 2 ms are over
+ *
+ * It never sleeps if a parked client can continue.  Deadlines are checked with each look
+ * at everyone. */
 
 enum {
     LATELY_MS = 2,
-    LOOK_US = 2,                /* for each client, to the next look at everyone */
-    LOOK_MAX_MS = 20            /* the same for all of them, at most */
+    LOOK_US = 2,                /* for each client, until the next look at everyone */
+    LOOK_MAX_MS = 20            /* the same, for any number of clients */
 };
 
-/* First the signal pipe, then the listeners, then clients. */
-static struct pollfd watched[SLOTS + LISTENERS + 1];
-static int watched_slot[SLOTS + LISTENERS + 1];
-static int watched_count;
+static struct pollfd watched[1 + LISTENERS + SLOTS];    /* signal pipe, listeners, clients */
+static int watched_slot[1 + LISTENERS + SLOTS];         /* whose it is, or NONE */
+static int64_t last_seen;       /* when poll last found something */
+static int64_t last_full_look;  /* at everyone */
 
-static int signal_pipe[2];
-static int64_t last_seen;       /* when poll last found somebody */
-static int64_t last_full_look;
-static int64_t alarm_at;        /* NEVER: no alarm is set */
+static int signal_pipe[2];      /* a signal handler writes a byte, to end poll */
+static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
 
-static void watch(int fd, int events, int slot)
+static int listeners[LISTENERS], listener_count;
+static int64_t accept_again;    /* no accept() before */
+
+static void move_to_seat(struct client *c, int seat)
 {
-    watched[watched_count] = (struct pollfd){ .fd = fd, .events = (short)events };
-    watched_slot[watched_count++] = slot;
+    struct client *other = &clients[seats[seat]];
+    seats[c->seat] = seats[seat];
+    other->seat = c->seat;
+    seats[seat] = slot_of(c);
+    c->seat = seat;
 }
 
-static void watch_client(int slot)
+static void set_active(struct client *c)
 {
-    const struct client *c = &clients[slot];
-    int events = (wants_input(c) ? POLLIN : 0) | (wants_output(c) ? POLLOUT : 0);
-    if (events != 0)
-        watch(c->fd, events, slot);
+    if (c->seat >= active)
+        move_to_seat(c, active++);
+}
+
+static void free_seat(struct client *c)
+{
+    move_to_seat(c, --active);
+    move_to_seat(c, --in_use);
+    enter(c, FREE);
 }
 
 static bool is_active(const struct client *c)
@@ -1378,27 +1360,19 @@ static bool is_active(const struct client *c)
         || now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
 }
 
-/* Removes the dead, and moves the silent out of the active group. */
+/* From the last to the first: a client that moves away swaps its seat with one that was
+ * visited already. */
 static void tidy(void)
 {
     for (int i = active - 1; i >= 0; i--) {
         struct client *c = &clients[seats[i]];
         if (c->state == DEAD)
-            reap(c);
+            remove_client(c);
         else if (!is_active(c))
             move_to_seat(c, --active);
     }
 }
 
-static int64_t end_of_stopping(void)
-{
-    if (stop_began == 0)
-        return NEVER;
-    return earlier(stop_began + STOP_MS * MS,
-                   (last_out > stop_began ? last_out : stop_began) + STOP_QUIET_MS * MS);
-}
-
-/* When there is something to do although nothing comes or goes. */
 static int64_t next_deadline(void)
 {
     int64_t next = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
@@ -1407,14 +1381,13 @@ static int64_t next_deadline(void)
     for (int i = 0; i < parked_count; i++)
         if (waits_at[parked[i]] < SLOTS)
             next = earlier(next, clients[waits_at[parked[i]]].tried + RETRY_MS * MS);
-    return next;
+    return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
 }
 
-/* With a timeout, poll sets a timer on each call and removes it on return, which
- * costs a microsecond or two: a tenth of a message of two who talk alone.  So it
- * has none, and an alarm ends it, by a byte in the signal pipe.  An alarm once set
- * stays, although most deadlines move on before it rings: the next one is set when
- * it has rung. */
+/* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
+ * That costs 4 to 6 us of 24 for a message among idle users.  So poll has no timeout: an
+ * alarm ends it, by a byte in the signal pipe.  An alarm that is set stays, although most
+ * deadlines move on before it rings.  (setitimer is XSI, and no longer in POSIX.1-2024.) */
 static void set_alarm(int64_t when)
 {
     int64_t us = when > now ? when - now : 1;
@@ -1425,86 +1398,204 @@ static void set_alarm(int64_t when)
     alarm_at = when;
 }
 
-/* With a deadline to come, the clock has to tick. */
-static int64_t end_of_sleep(void)
+static void watch(int i, int fd, int events, int slot)
 {
-    int64_t next = next_deadline();
-    return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
+    watched[i] = (struct pollfd){ .fd = fd, .events = (short)events };
+    watched_slot[i] = slot;
 }
 
-static int64_t next_full_look(void)
+/* A client with nothing to wait for is left out: poll would report POLLHUP for ever. */
+static int watch_clients(int count)
 {
-    return last_full_look + earlier((int64_t)in_use * LOOK_US, LOOK_MAX_MS * MS);
+    int n = 1 + listener_count;
+    for (int i = 0; i < count; i++) {
+        const struct client *c = &clients[seats[i]];
+        int events = (wants_input(c) ? POLLIN : 0) | (c->out_used > 0 ? POLLOUT : 0);
+        if (events != 0)
+            watch(n++, c->fd, events, seats[i]);
+    }
+    return n;
 }
 
-/* The only call of poll.  Returns how many descriptors it looked at.
- *
- *                                   looks at      and waits
- *   quiet, or all are active        everyone      until something is due
- *   a look at everyone is due       everyone      not at all
- *   else                            active ones   for 2 ms
- *
- * It waits for nothing if somebody who is parked may go on. */
+/* A full table can't take another connection: poll skips a descriptor below 0. */
+static void watch_listeners(void)
+{
+    bool may_accept = now >= accept_again && (in_use < SLOTS || oldest_evictable() != NULL);
+    for (int i = 0; i < listener_count; i++)
+        watch(1 + i, may_accept ? listeners[i] : NONE, POLLIN, NONE);
+}
+
+/* The only call of poll.  Returns how many entries of watched[] it looked at. */
 static int look(void)
 {
+    static const struct timespec pause = { 0, PAUSE_MS * 1000000L };
     bool idle = active == in_use || now - last_seen >= LATELY_MS * MS;
-    bool full = idle || now >= next_full_look();
-    bool waits = (idle || !full) && !is_anyone_ready();
-    int seen;
+    bool full = idle || now - last_full_look >= earlier(LOOK_US * (int64_t)in_use, LOOK_MAX_MS * MS);
+    bool sleeps = (idle || !full) && !is_anyone_ready();
+    int count, seen;
 
-    watched_count = 0;
-    watch(signal_pipe[0], POLLIN, NONE);
-    for (int i = 0; i < listener_count; i++) {
-        bool may_accept = now >= accept_again && in_use < SLOTS;
-        watch(may_accept ? listeners[i] : NONE, POLLIN, NONE);  /* poll skips NONE, it is < 0 */
+    watch(0, signal_pipe[0], POLLIN, NONE);
+    watch_listeners();
+    count = watch_clients(full ? in_use : active);
+    if (sleeps)
+        set_alarm(full ? next_deadline() : now + LATELY_MS * MS);
+    seen = poll(watched, (nfds_t)count, sleeps ? -1 : 0);
+    if (seen < 0 && errno != EINTR) {
+        log_failure("poll");
+        nanosleep(&pause, NULL);
     }
-    for (int i = 0; i < (full ? in_use : active); i++)
-        watch_client(seats[i]);
-    if (waits)
-        set_alarm(full ? end_of_sleep() : now + LATELY_MS * MS);
-    seen = poll(watched, (nfds_t)watched_count, waits ? -1 : 0);
     move_clock();
     if (seen > (watched[0].revents != 0 ? 1 : 0))
         last_seen = now;
     if (full && seen >= 0)      /* not cut short by a signal */
         last_full_look = now;
-    return watched_count;
+    return count;
 }
 
-/* POLLERR and POLLHUP mean "try what you wanted": a write then fails, and a
- * read gives what is still there before it tells. */
-static void attend(const struct pollfd *p, int slot)
+/* ---- 12. Newcomers, starting, stopping, main -------------------------------------------------- */
+
+static void set_option(int fd, int level, int name, int value)
 {
+    setsockopt(fd, level, name, &value, sizeof value);
+}
+
+static void set_options(int fd)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);        /* a lone message waits for nothing */
+    set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
+}
+
+/* Most systems let a connection inherit the options of its listener. */
+static bool has_options(int fd)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+    return getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &len) == 0 && value != 0;
+}
+
+static struct client *seat_client(int fd, const union address *address)
+{
+    int slot = seats[in_use];
     struct client *c = &clients[slot];
-    int got = (p->revents & (POLLERR | POLLHUP)) != 0 ? p->events : p->events & p->revents;
-    if (p->revents == 0)
-        return;
-    if ((got & POLLOUT) && wants_output(c))
-        flush(c);               /* whoever waits for it goes on in this turn */
-    if ((got & POLLIN) && wants_input(c))
-        receive(c);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (!has_options(fd))
+        set_options(fd);
+    *c = (struct client){ .fd = fd, .seat = in_use++, .heard = now, .address = *address };
+    ws_start(&c->ws, 0, MESSAGE);
+    enter(c, REQUEST);
+    return c;
 }
 
-static void attend_all(void)
+/* Closes the oldest connection that has not finished its request, or only lingers.  It is
+ * read first: a whole request is answered, not cut off.  Returns false if there is none. */
+static bool evict(void)
 {
-    for (int i = 0; i < watched_count; i++)
-        if (watched_slot[i] != NONE)
-            attend(&watched[i], watched_slot[i]);
+    struct client *c = oldest_evictable();
+    size_t before;
+    if (c == NULL)
+        return false;
+    do {
+        before = c->in_used;
+        if (c->state == REQUEST)
+            receive(c);
+    } while (c->state == REQUEST && c->in_used > before);
+    if (is_evictable(c)) {
+        if (c->id == 0 && !quiet)
+            log_line("%s: closed to make room for another connection", name_of(&c->address).text);
+        enter(c, DEAD);
+    }
+    if (c->state == DEAD)
+        remove_client(c);
+    return true;
 }
 
-/* ---- 10. Starting, stopping, main --------------------------------------------------------------------- */
+/* Is there a seat for one more user?  Half-open connections cannot keep users out.  But if
+ * clients that must stay have all seats, evicting the others is of no use. */
+static bool make_room(void)
+{
+    while (in_use >= CLIENTS) {
+        int staying = 0;
+        for (int i = 0; i < in_use; i++)
+            staying += !is_evictable(&clients[seats[i]]);
+        if (staying >= CLIENTS)
+            return false;
+        evict();
+    }
+    return true;
+}
 
-static volatile sig_atomic_t stop_signals;
+/* One descriptor in reserve: if there is no other, a newcomer is accepted with it, to get a
+ * 503. */
+static int reserve;
 
-/* All that is safe in a signal handler: a byte into a pipe, which poll sees. */
+static bool free_a_descriptor(void)
+{
+    if (evict())
+        return true;
+    if (reserve == NONE)
+        return false;
+    close(reserve);
+    reserve = NONE;
+    return true;
+}
+
+static bool is_out_of_descriptors(int error)
+{
+    return error == EMFILE || error == ENFILE;
+}
+
+/* Returns a connection, or NONE.  Without descriptors, accept() fails even if there is no
+ * connection: only if one is known to be waiting, a descriptor is freed for it. */
+static int accept_one(int listener, union address *a, bool waiting)
+{
+    int fd;
+    bool again;
+    do {
+        socklen_t len = sizeof *a;
+        memset(a, 0, sizeof *a);
+        fd = accept(listener, &a->any, &len);
+        again = fd < 0 && is_out_of_descriptors(errno) && waiting && free_a_descriptor();
+    } while (again);
+    if (fd < 0 && is_out_of_descriptors(errno) && !waiting)
+        return NONE;
+    if (fd < 0 && !is_blocked(errno) && errno != ECONNABORTED) {
+        log_failure("accept");
+        accept_again = now + PAUSE_MS * MS;
+    }
+    return fd;
+}
+
+static void accept_from(int listener)
+{
+    if (reserve == NONE)
+        reserve = open("/dev/null", O_RDONLY);
+    for (int i = 0; i < ACCEPT_BATCH && (in_use < SLOTS || evict()); i++) {
+        union address address;
+        int fd = accept_one(listener, &address, i == 0);
+        if (fd < 0)
+            return;
+        bool full = !make_room() || reserve == NONE;
+        struct client *c = seat_client(fd, &address);
+        if (full) {
+            struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };
+            refuse(c, c->in, &r);
+        }
+    }
+}
+
+static volatile sig_atomic_t stop_signal;       /* 0: none came */
+
+/* The only thing that is safe here: note it, and write a byte, which ends poll.  If the
+ * pipe is full, poll ends anyway. */
 static void on_signal(int number)
 {
     int saved = errno;
-    char byte = (char)number;
-    if (number != SIGALRM && stop_signals++ > 0)
-        _exit(1);               /* asked twice */
-    if (write(signal_pipe[1], &byte, 1) < 0)
-        _exit(1);
+    if (number != SIGALRM && stop_signal != 0)
+        _exit(1);               /* the second time */
+    if (number != SIGALRM)
+        stop_signal = number;
+    if (write(signal_pipe[1], "", 1) < 0)
+        errno = saved;
     errno = saved;
 }
 
@@ -1518,7 +1609,7 @@ static void empty_queue(void)
     }
 }
 
-static void say_goodbye(struct client *c)
+static void close_for_stop(struct client *c)
 {
     if (c->state == REQUEST || c->state == JOINING)
         enter(c, DEAD);
@@ -1528,7 +1619,7 @@ static void say_goodbye(struct client *c)
     if (is_parked(slot_of(c)))
         log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, waiting_bytes(c));
     unpark(slot_of(c));
-    start_close(c, WS_GOING_AWAY, "the server is stopping");
+    send_close(c, WS_GOING_AWAY, "the server is stopping");
 }
 
 static void stop(int number)
@@ -1539,29 +1630,29 @@ static void stop(int number)
         close(listeners[--listener_count]);
     empty_queue();
     for (int i = 0; i < in_use; i++)
-        say_goodbye(&clients[seats[i]]);
+        close_for_stop(&clients[seats[i]]);
 }
 
-static void obey_signal(void)
+static void obey_signals(void)
 {
-    char number;
-    if (read(signal_pipe[0], &number, 1) != 1)
-        return;
-    if (number == SIGALRM)
-        alarm_at = NEVER;       /* it rang; poll has returned, and that was all */
-    else
-        stop(number);
+    char bytes[64];
+    if (read(signal_pipe[0], bytes, sizeof bytes) > 0)
+        alarm_at = NEVER;       /* it rang, or it will be set once more */
+    if (stop_signal != 0 && stop_began == 0)
+        stop(stop_signal);
 }
 
 static void turn(void)
 {
-    look();
-    attend_all();
+    int count = look();
+    for (int i = 1 + listener_count; i < count; i++)
+        if (watched[i].revents != 0)
+            handle_events(&watched[i], watched_slot[i]);
     continue_parked();
     if (last_full_look == now)
         expire_all();
     if (watched[0].revents != 0)
-        obey_signal();
+        obey_signals();
     flush_all();
     tidy();
     for (int i = 0; i < listener_count; i++)
@@ -1585,37 +1676,71 @@ static void die(const char *format, ...)
     exit(1);
 }
 
-static void catch_signals(void)
+/* A descriptor that was closed at start would be given to a socket, and the log would go
+ * into it.  So 0, 1 and 2 are opened first.  The next one is the reserve. */
+static void open_standard_descriptors(void)
 {
-    struct sigaction tell = { .sa_handler = on_signal };
-    struct sigaction ignore = { .sa_handler = SIG_IGN };
-    if (pipe(signal_pipe) < 0)
-        die("cannot make a pipe: %s", strerror(errno));
-    sigaction(SIGINT, &tell, NULL);
-    sigaction(SIGTERM, &tell, NULL);
-    sigaction(SIGALRM, &tell, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);  /* a write to who is gone is an error like others */
+    do
+        reserve = open("/dev/null", O_RDWR);
+    while (reserve >= 0 && reserve <= STDERR_FILENO);
 }
 
-/* Each client needs a descriptor: raises the limit, or else shortens the table. */
-static void reserve_descriptors(void)
+/* Signals that the parent process blocked would stay blocked.  nohup has SIGHUP ignored. */
+static void catch_signals(void)
 {
-    struct rlimit limit;
-    rlim_t others = (rlim_t)signal_pipe[1] + 1 + LISTENERS;
-    rlim_t needed = others + SLOTS;
+    static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction tell = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN }, old;
+    sigset_t ours;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= needed)
+    if (pipe(signal_pipe) < 0)
+        die("cannot make a pipe: %s", strerror(errno));
+    fcntl(signal_pipe[0], F_SETFL, O_NONBLOCK);
+    fcntl(signal_pipe[1], F_SETFL, O_NONBLOCK);
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGALRM);
+    sigaction(SIGALRM, &tell, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);  /* a write to a closed socket is an error like others */
+    sigaction(SIGHUP, NULL, &old);
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        sigaddset(&ours, stops[i]);
+        if (stops[i] != SIGHUP || old.sa_handler != SIG_IGN)
+            sigaction(stops[i], &tell, NULL);
+    }
+    sigprocmask(SIG_UNBLOCK, &ours, NULL);
+}
+
+/* Each client needs a descriptor, beside those that are open already. */
+static void raise_descriptor_limit(void)
+{
+    enum { MARGIN = 1024 };     /* for inherited ones */
+    struct rlimit limit;
+    rlim_t wanted = SLOTS + MARGIN, unused = 0;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
         return;
-    limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= needed)
-        return;
-    if (limit.rlim_cur <= others + SPARE)
+    for (rlim_t fd = 0; fd < limit.rlim_cur; fd++)
+        unused += fcntl((int)fd, F_GETFD) < 0;
+    if (unused == 0)
         die("a limit of %ju descriptors is too low; raise it: ulimit -n", (uintmax_t)limit.rlim_cur);
-    capacity = (int)(limit.rlim_cur - others - SPARE);
-    fprintf(stderr, "chat: room for %d clients, not %d: the descriptor limit is %ju (ulimit -n)\n",
-            capacity, CLIENTS, (uintmax_t)limit.rlim_cur);
+    if (unused < SLOTS)
+        fprintf(stderr, "chat: room for %ju clients, not %d: the descriptor limit is %ju "
+                "(ulimit -n)\n", (uintmax_t)unused, CLIENTS, (uintmax_t)limit.rlim_cur);
+}
+
+/* Some systems' poll takes no more entries than there may be descriptors, macOS 10,240. */
+static void test_poll(void)
+{
+    struct rlimit limit;
+    int count = 1 + LISTENERS + SLOTS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)count)
+        count = (int)limit.rlim_cur;
+    for (int i = 0; i < count; i++)
+        watch(i, NONE, 0, NONE);
+    if (poll(watched, (nfds_t)count, 0) < 0 && errno == EINVAL)
+        die("poll does not take %d descriptors on this system: make CLIENTS smaller", count);
 }
 
 static bool is_listening_on(const struct addrinfo *a)
@@ -1640,6 +1765,7 @@ static bool listen_on(const struct addrinfo *a)
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);        /* a restart need not wait */
     if (a->ai_family == AF_INET6)
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);   /* IPv4 has its own socket */
+    set_options(fd);
     if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0
         && fcntl(fd, F_SETFL, O_NONBLOCK) == 0) {
         listeners[listener_count++] = fd;
@@ -1665,88 +1791,117 @@ static in_port_t port_listened_on(int fd)
     return *port_of((struct sockaddr *)&address);
 }
 
-/* With port 0 the first address gets a free port, and the others the same one.
- * Returns the address that failed, errno set, or NULL.  What this machine does
- * not have, as ::1 may be, is no failure while there is another. */
-static struct addrinfo *listen_on_all(struct addrinfo *list)
+static bool is_wildcard(const union address *a)
 {
-    struct addrinfo *missing = NULL;
-    int reason = 0;
-    for (struct addrinfo *a = list; a != NULL && listener_count < LISTENERS; a = a->ai_next) {
-        if (*port_of(a->ai_addr) == 0 && listener_count > 0)
-            *port_of(a->ai_addr) = port_listened_on(listeners[0]);
-        if (is_listening_on(a) || listen_on(a))
-            continue;
-        if (errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT)
-            return a;
-        missing = a;
-        reason = errno;
-    }
-    errno = reason;
-    return listener_count == 0 ? missing : NULL;
+    return a->any.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr)
+                                        : a->v4.sin_addr.s_addr == INADDR_ANY;
 }
 
+static void close_listeners(void)
+{
+    while (listener_count > 0)
+        close(listeners[--listener_count]);
+}
+
+static void die_of_listening(const struct addrinfo *a, const char *port, int error)
+{
+    union address address;
+    memset(&address, 0, sizeof address);
+    memcpy(&address, a->ai_addr, a->ai_addrlen < sizeof address ? a->ai_addrlen : sizeof address);
+    if (error == EADDRINUSE && strcmp(port, "0") != 0)
+        die("cannot listen on %s: address already in use; try -p %ld", name_of(&address).text,
+            strtol(port, NULL, 10) % 65535 + 1);
+    die("cannot listen on %s: %s", name_of(&address).text, strerror(error));
+}
+
+/* Listens on all that one -l names.  Some of it may be missing on this machine, but not all,
+ * unless it is `optional`.  Returns false, errno set, if port 0 led to a port that is in use. */
+static bool listen_on_host(const char *host, const char *port, bool optional)
+{
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list, *a;
+    int error = getaddrinfo(host, port, &hints, &list);
+    bool found = optional;
+
+    if (error != 0)
+        die("cannot listen on %s: %s", host, gai_strerror(error));
+    for (a = list; a != NULL && listener_count < LISTENERS; a = a->ai_next) {
+        if (*port_of(a->ai_addr) == 0 && listener_count > 0)
+            *port_of(a->ai_addr) = port_listened_on(listeners[0]);
+        if (is_listening_on(a) || listen_on(a)) {
+            found = true;
+            continue;
+        }
+        error = errno;
+        if (error == EADDRINUSE && strcmp(port, "0") == 0)
+            break;
+        if ((error != EADDRNOTAVAIL && error != EAFNOSUPPORT) || (!found && a->ai_next == NULL))
+            die_of_listening(a, port, error);
+    }
+    freeaddrinfo(list);
+    errno = error;
+    return a == NULL || listener_count == LISTENERS;
+}
+
+/* By default: the loopback addresses, without asking a resolver for a name.  With port 0
+ * the first address gets a free port, and the others the same one: if that is in use at
+ * another address, all try again. */
+static void listen_or_die(const char *const *hosts, int count, const char *port)
+{
+    static const char *const loopback[] = { "127.0.0.1", "::1" };
+    bool by_default = count == 0, all = false;
+    for (int tries = 0; !all; tries++) {
+        if (tries == 10)
+            die("cannot listen on %s: %s", by_default ? loopback[0] : hosts[0], strerror(errno));
+        close_listeners();
+        all = true;
+        for (int i = 0; all && i < (by_default ? 2 : count); i++)
+            all = listen_on_host(by_default ? loopback[i] : hosts[i], port, by_default);
+    }
+    if (listener_count == 0)
+        die("cannot listen: this machine has neither 127.0.0.1 nor ::1");
+}
+
+/* The port stands at the end of the line. */
 static void say_where(void)
 {
-    char line[LOG_LINE] = "chat: listening on";
+    char line[2 * LOG_LINE] = "chat: listening on ";
     size_t len = strlen(line);
     for (int i = 0; i < listener_count; i++) {
-        struct sockaddr_storage address = { 0 };
-        socklen_t size = sizeof address;
-        getsockname(listeners[i], (struct sockaddr *)&address, &size);
-        len += (size_t)sprintf(line + len, "%s%s", i == 0 ? " " : " and ",
-                               address_of((struct sockaddr *)&address, size).text);
+        union address a;
+        socklen_t size = sizeof a;
+        memset(&a, 0, sizeof a);
+        getsockname(listeners[i], &a.any, &size);
+        len += (size_t)sprintf(line + len, "%s%s%s", i == 0 ? "" : " and ",
+                               is_wildcard(&a) ? "every address of this machine, " : "",
+                               name_of(&a).text);
     }
     puts(line);
     fflush(stdout);
 }
 
-static void listen_or_die(const char *address, const char *port)
-{
-    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-    struct addrinfo *list, *failed;
-    int error = getaddrinfo(address, port, &hints, &list);
-    struct name name;
-
-    if (error != 0)
-        die("cannot listen on %s: %s", address, gai_strerror(error));
-    for (int tries = 0; (failed = listen_on_all(list)) != NULL; tries++) {
-        error = errno;
-        name = address_of(failed->ai_addr, failed->ai_addrlen);
-        if (error == EADDRINUSE && strcmp(port, "0") != 0)
-            die("cannot listen on %s: address already in use; try -p %ld", name.text,
-                strtol(port, NULL, 10) % 65535 + 1);
-        if (error != EADDRINUSE || tries == 10)
-            die("cannot listen on %s: %s", name.text, strerror(error));
-        while (listener_count > 0)      /* that port was free only once: another one */
-            close(listeners[--listener_count]);
-        for (struct addrinfo *a = list; a != NULL; a = a->ai_next)
-            *port_of(a->ai_addr) = 0;
-    }
-    freeaddrinfo(list);
-}
-
 static void usage(FILE *to)
 {
     fprintf(to,
-            "usage: chat [-a directory|router] [-l ADDRESS] [-p PORT] [-o ORIGIN]...\n"
+            "usage: chat [-a directory|router] [-l ADDRESS]... [-p PORT] [-o ORIGIN]...\n"
             "            [-k SECONDS] [-q] [-h] [-V]\n"
             "A WebSocket chat server: ws://localhost:8080, one JSON message a line:\n"
             "  {\"recipient_id\":2,\"message\":\"Go Braves!\"}\n"
             "\n"
             "  -a APPROACH  directory: senders deliver messages themselves (default)\n"
             "               router: all messages pass through one queue\n"
-            "  -l ADDRESS   listen there; 0.0.0.0 for all of IPv4 (default: localhost)\n"
+            "  -l ADDRESS   listen there, up to %d times (default: 127.0.0.1 and ::1);\n"
+            "               every address of this machine: -l 0.0.0.0 -l ::\n"
             "  -p PORT      0 takes a free one (default: 8080)\n"
-            "  -o ORIGIN    let in web pages of one more origin: http://example.org:8000,\n"
-            "               null for pages opened from files, '*' for all; up to %d of them\n"
-            "  -k SECONDS   ping after this long a silence, and hang up after as long\n"
-            "               again; 0: never (default: %d)\n"
+            "  -o ORIGIN    let in web pages of this origin, up to %d times:\n"
+            "               http://example.org:8000; null for files; '*' for all\n"
+            "  -k SECONDS   ping a user after this long a silence, and drop it after as\n"
+            "               long again; 0: never (default: %d)\n"
             "  -q           no log\n"
             "  -h, -V       this text; the version\n"
             "\n"
             "Compiled for %d clients and messages of %d bytes (README: Limits).\n",
-            ORIGINS, DEFAULT_KEEP_S, CLIENTS, MESSAGE);
+            REPEATS, REPEATS, DEFAULT_KEEP_S, CLIENTS, MESSAGE);
 }
 
 static void wrong_usage(const char *what, const char *value)
@@ -1776,32 +1931,41 @@ static void choose_approach(const char *name)
     wrong_usage("-a takes directory or router", name);
 }
 
-static void choose_origin(const char *origin)
+static void check_repeats(int count, const char *what, const char *value)
 {
-    if (let_in_count == ORIGINS)
-        wrong_usage("-o is given too often, 8 times are possible", origin);
+    char text[64];
+    sprintf(text, "%s can be given %d times at most", what, REPEATS);
+    if (count == REPEATS)
+        wrong_usage(text, value);
+}
+
+static void add_origin(const char *origin)
+{
+    check_repeats(let_in_count, "-o", origin);
     if (!ws_read_origin((const uint8_t *)origin, strlen(origin), &let_in[let_in_count++]))
         wrong_usage("-o takes SCHEME://HOST[:PORT] without a path, null, or '*'", origin);
 }
 
-static void read_options(int argc, char **argv, const char **address, const char **port)
+/* Returns how many addresses -l gave. */
+static int read_options(int argc, char **argv, const char *hosts[REPEATS], const char **port)
 {
-    int option;
+    int option, count = 0;
     while ((option = getopt(argc, argv, "a:l:p:o:k:qhV")) != -1) {
         switch (option) {
         case 'a': choose_approach(optarg); break;
-        case 'l': *address = optarg; break;
+        case 'l': check_repeats(count, "-l", optarg); hosts[count++] = optarg; break;
         case 'p': number(optarg, 65535, "-p takes a port, 0 to 65535"); *port = optarg; break;
-        case 'o': choose_origin(optarg); break;
+        case 'o': add_origin(optarg); break;
         case 'k': keep = number(optarg, 1000000, "-k takes seconds") * 1000 * MS; break;
         case 'q': quiet = true; break;
         case 'h': usage(stdout); exit(0);
-        case 'V': puts("chat 1.0"); exit(0);
+        case 'V': puts("chat 2.0"); exit(0);
         default: usage(stderr); exit(2);
         }
     }
     if (optind < argc)
         wrong_usage("options only", argv[optind]);
+    return count;
 }
 
 /* Sets every variable of the program to its first state, the options included.
@@ -1818,27 +1982,28 @@ static void first_state(void)
     for (int i = 0; i <= ROUTER; i++)
         waits_at[i] = NONE;
     approach = &approaches[0];
-    let_in_count = 0;
     quiet = false;
-    capacity = CLIENTS;
     keep = DEFAULT_KEEP_S * 1000 * MS;
-    active = in_use = lent = parked_count = queue_count = queue_head = 0;
-    now = system_time = stop_began = last_out = last_id = accept_again = 0;
+    in_use = active = lent = parked_count = queue_count = queue_head = 0;
+    let_in_count = listener_count = 0;
+    now = system_time = stop_began = last_id = accept_again = 0;
     last_seen = last_full_look = 0;
     alarm_at = NEVER;
-    listener_count = watched_count = 0;
-    signal_pipe[0] = signal_pipe[1] = NONE;
-    stop_signals = 0;
+    signal_pipe[0] = signal_pipe[1] = reserve = NONE;
+    stop_signal = 0;
 }
 
 int main(int argc, char **argv)
 {
-    const char *address = "localhost", *port = "8080";
+    const char *hosts[REPEATS], *port = "8080";
+    int host_count;
     first_state();
-    read_options(argc, argv, &address, &port);
+    open_standard_descriptors();
+    host_count = read_options(argc, argv, hosts, &port);
     catch_signals();
-    listen_or_die(address, port);
-    reserve_descriptors();
+    listen_or_die(hosts, host_count, port);
+    raise_descriptor_limit();
+    test_poll();
     say_where();
     move_clock();
     while (!is_over())

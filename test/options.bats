@@ -107,11 +107,11 @@ END
     [ "$output" = "chat: cannot listen on 127.0.0.3:$PORT: address already in use; try -p $((PORT + 1))" ]
 }
 
-@test "a name with more than eight addresses is listened on at eight" {
+@test "a name with more than sixteen addresses is listened on at sixteen" {
     local refused=0
-    several 127.0.0.{2..10}
+    several 127.0.0.{2..18}
     start_chat -l several.test
-    for address in 127.0.0.{2..10}; do
+    for address in 127.0.0.{2..18}; do
         (exec 4<>"/dev/tcp/$address/$PORT") 2>/dev/null || refused=$((refused + 1))
     done
     [ "$refused" -eq 1 ]

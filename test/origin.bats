@@ -121,7 +121,7 @@ END
     done
     try 403 localhost:8080 http://9.example
     run -2 timeout 10 "$ROOT/chat" -p 0 "${origins[@]}" -o http://9.example
-    [ "${lines[0]}" = "chat: -o is given too often, 8 times are possible: http://9.example" ]
+    [ "${lines[0]}" = "chat: -o can be given 8 times at most: http://9.example" ]
 }
 
 @test "a slash at the end of an origin is ignored" {

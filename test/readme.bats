@@ -147,7 +147,7 @@ ws.c, which `take_request()` reaches; `poll(...)` is POSIX, and `epoll` too new 
 
 | hop | function |
 |---|---|
-| 1 | `look`, `attend` |
+| 1 | `look`, `handle_events` |
 | 2 | `struct client`, `print clients[3]`, `{"sender_id":0}` |
 
 `./chat -a router -k 10`, `-q`, and `-m 9` for curl; `chat -V`.
@@ -195,7 +195,7 @@ misses() {
     misses 's/SOAK=/SINK=/' 'SINK in the Makefile'
     misses 's/CLIENTS=/USERS=/' 'USERS in the Makefile'
     misses 's/`look/`glance/' glance
-    misses 's/`attend/`attends/' attends
+    misses 's/`handle_events/`attends/' attends
     misses 's/struct client/struct customer/' 'struct customer'
     misses 's/clients\[/customers[/' customers
     misses 's/sender_id/sent_by/' sent_by
