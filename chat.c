@@ -1567,19 +1567,25 @@ static int accept_one(int listener, union address *a, bool waiting)
 
 static void accept_from(int listener)
 {
+    static const struct ws_request no_room = {
+        .status = 503, .reason = "all places are taken; try later"
+    };
     if (reserve == NONE)
         reserve = open("/dev/null", O_RDONLY);
-    for (int i = 0; i < ACCEPT_BATCH && (in_use < SLOTS || evict()); i++) {
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
         union address address;
-        int fd = accept_one(listener, &address, i == 0);
-        if (fd < 0)
+        struct client *c;
+        bool full;
+        int fd;
+        while (in_use == SLOTS)
+            if (!evict())
+                return;
+        if ((fd = accept_one(listener, &address, i == 0)) < 0)
             return;
-        bool full = !make_room() || reserve == NONE;
-        struct client *c = seat_client(fd, &address);
-        if (full) {
-            struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };
-            refuse(c, c->in, &r);
-        }
+        full = !make_room() || reserve == NONE;
+        c = seat_client(fd, &address);
+        if (full)
+            refuse(c, c->in, &no_room);
     }
 }
 
