@@ -337,7 +337,7 @@ END
 }
 
 @test "who never takes its Close is cut off, and the log says what was lost" {
-    takes_nothing 'frame mask=0 "x"' 'we sent Close 1002'
+    takes_nothing 'frame mask=0 "x"' 'closed by the server (code 1002)'
 }
 
 @test "who ends its input and takes nothing is cut off, and the log says what was lost" {

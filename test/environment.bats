@@ -299,6 +299,7 @@ crowded() {
     said=$(room_said "$1")
     echo "room for: $said"
     [ -n "$said" ]
+    [ "$(wc -l <"$CHAT_LOG")" -eq 1 ]
     { echo 'patience 20'
       crowd $(($1 + 20))
       cat <<'END'

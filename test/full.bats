@@ -134,7 +134,7 @@ END
     play <<END
 $(stuffed 'A join' 'B join')
 R frame op=3
-log user 1 left: we sent Close 1002
+log user 1 left: closed by the server (code 1002)
 E connect
 E expect http 503
 A quiet
@@ -283,23 +283,6 @@ END
 }
 
 # ---- Descriptors
-
-@test "where descriptors are short the table is shorter, and one line says so" {
-    ulimit -n 80
-    start_chat hurried
-    logged "chat: room for "
-    [ "$(wc -l <"$CHAT_LOG")" -eq 1 ]
-    local room
-    room=$(sed 's/chat: room for \([0-9]*\) clients, not 1024.*/\1/' "$CHAT_LOG")
-    [ "$room" -gt 10 ]
-    # peer has descriptors of its own to spare
-    { for ((i = 1; i <= room; i++)); do echo "U$i join"; done
-      # There are descriptors for all spare places as well.
-      for ((i = 1; i <= 16; i++)); do printf 'X%d connect\nX%d expect http 503\n' $i $i; done
-      echo "no log cannot accept"
-      echo "U1 quiet"
-    } | play
-}
 
 @test "where descriptors may be had for the asking the table is whole" {
     [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] || skip "the hard limit is low"

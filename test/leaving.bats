@@ -112,7 +112,7 @@ A join
 A frame op=close code=$code "farewell"
 A expect close $code
 A expect eof
-log it sent Close $code farewell
+log left: it closed the connection (code $code): farewell
 END
     done
     play <<'END'
@@ -120,8 +120,16 @@ A join
 A frame op=close
 A expect close empty
 A expect eof
-log user 5 left: it sent Close
+log user 5 left: it closed the connection
+A join
+A frame op=close code=1001
+A expect close 1001
+A expect eof
+log user 6 left: it closed the connection (code 1001)
 END
+    # Nothing stands behind that, not even a space.
+    grep -qxF 'user 5 left: it closed the connection' "$CHAT_LOG"
+    grep -qxF 'user 6 left: it closed the connection (code 1001)' "$CHAT_LOG"
 }
 
 @test "what a user sent before its Close counts, what it sends behind it does not" {
@@ -182,7 +190,7 @@ A expect eof
 A text {"recipient_id":2,"message":"farther still"}
 A frame op=close code=1002
 A sent
-log user 1 left: we sent Close 1002
+log user 1 left: closed by the server (code 1002): a client frame that is not masked
 B quiet
 END
 }
