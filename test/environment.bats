@@ -360,13 +360,14 @@ END
     crowded 100 70
 }
 
-# used_up SCRIPT-LINES: no descriptor more than the server has after these lines
+# used_up: the script from standard input; then the lowest number that the server has not used
+# is its limit, so that it gets no descriptor more
 used_up() {
     need prlimit
     [ -d "/proc/$CHAT_PID/fd" ] || skip "this system does not tell which descriptors are used"
     { cat
       cat <<'END'
-run prlimit --nofile=$(($(ls /proc/$CHAT_PID/fd | sort -n | tail -n 1) + 1)):$(ulimit -Hn) --pid "$CHAT_PID"
+run n=0; while [ -L /proc/$CHAT_PID/fd/$n ]; do n=$((n + 1)); done; prlimit --nofile=$n:$(ulimit -Hn) --pid "$CHAT_PID"
 END
     }
 }
