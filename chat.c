@@ -1732,7 +1732,7 @@ static void raise_descriptor_limit(void)
     if (unused == 0)
         die("a limit of %ju descriptors is too low; raise it: ulimit -n", (uintmax_t)limit.rlim_cur);
     if (unused < SLOTS)
-        fprintf(stderr, "chat: room for %ju clients, not %d: the descriptor limit is %ju "
+        fprintf(stderr, "chat: room for about %ju clients, not %d: the descriptor limit is %ju "
                 "(ulimit -n)\n", (uintmax_t)unused, CLIENTS, (uintmax_t)limit.rlim_cur);
 }
 

@@ -147,7 +147,7 @@ END
     chat_as ann 5
     exec 5>&-
     wait "${clients[0]}"
-    eventually logged "user 1 left: it sent Close"
+    eventually logged "user 1 left: it closed the connection"
 }
 
 @test "when the server stops, websocat's user is told and the server does not wait for it" {

@@ -238,6 +238,34 @@ Alive expect notice user 1 is not connected
 END
 }
 
+# A peer that vanished: its kernel takes what comes, and nobody is there.  The others write to
+# it for more than twice as long as it may be silent.
+@test "a silent user is dropped though others write to it all the time" {
+    start_chat -k 1
+    play <<END
+Gone join
+Writer join
+$(repeat 60 'Writer say Gone 20
+Writer silent 80')
+run grep -q '^user 1 left: silent for 2 s' "\$CHAT_LOG"
+Writer quiet
+END
+}
+
+@test "a user that reads, and answers pings among messages, is kept though it never writes" {
+    start_chat -k 1
+    play <<END
+Reader join
+Reader answers
+Writer join
+$(repeat 60 'Writer say Reader 20
+Reader expect said Writer 20
+Writer silent 60')
+no log silent
+Reader quiet
+END
+}
+
 @test "a client that is parked is not taken for silent, nor at once when it goes on" {
     start_chat -k 1
     play <<END
@@ -309,7 +337,7 @@ END
 }
 
 @test "who never takes its Close is cut off, and the log says what was lost" {
-    takes_nothing 'frame mask=0 "x"' 'we sent Close 1002'
+    takes_nothing 'frame mask=0 "x"' 'closed by the server (code 1002)'
 }
 
 @test "who ends its input and takes nothing is cut off, and the log says what was lost" {

@@ -134,6 +134,12 @@ END
     logged "user 2 left: Connection timed out"
 }
 
+@test "a poll that cannot take as many entries as there may be clients is one clear line, and status 1" {
+    # As macOS does with more than 10,240; here with any number.
+    run -1 failing 'poll EINVAL 1' timeout -s KILL 10 "$ROOT/chat" -p 0
+    [[ ${lines[0]} == "chat: "*poll* && ${lines[1]} == "shim: poll EINVAL 1: "* && ${#lines[@]} -eq 2 ]]
+}
+
 @test "a system without a socket or a pipe to give is one clear line, and status 1" {
     for fault in 'socket EMFILE 1' 'socket ENFILE 1' 'socket ENOBUFS 1' 'pipe EMFILE 1' 'pipe ENFILE 1'; do
         run -1 failing "$fault" "$ROOT/chat" -p 0

@@ -13,7 +13,7 @@ BIN=$BATS_TEST_DIRNAME/bin
 # start_chat [hurried|tiny] [OPTION...]: on a free port, the one in $PORT; "hurried" has
 # deadlines of about a second, "tiny" also has only 4 places.
 start_chat() {
-    local binary=$ROOT/chat where line
+    local binary=$ROOT/chat where line port=':([0-9]+)([^]0-9]|$)'      # not in [::1]
     case ${1-} in
         hurried | tiny) binary=$BIN/chat-$1; shift ;;
     esac
@@ -23,11 +23,11 @@ start_chat() {
     "$binary" -p 0 "$@" >"$where" 2>"$CHAT_LOG" 3>&- &
     export CHAT_PID=$!
     read -r -t 10 line <"$where" || line=
-    PORT=${line##*:}
-    if [[ $line != "chat: listening on "* ]]; then
+    if ! [[ $line == "chat: listening on "* && $line =~ $port ]]; then
         echo "chat did not start: $line"
         return 1
     fi
+    PORT=${BASH_REMATCH[1]}
 }
 
 # Waits for a server that was told to stop; its status.  (Another signal would end it at once.)

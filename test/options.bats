@@ -145,6 +145,79 @@ END
     done
 }
 
+# unless_here ADDRESS: skips where this machine does not have it
+unless_here() {
+    (start_chat -l "$1" && stop_chat) || skip "this machine has no $1"
+}
+
+# all_answer ADDRESS...
+all_answer() {
+    local address
+    for address in "$@"; do
+        play <<END
+A connect $address
+A join
+A quiet
+END
+    done
+}
+
+@test "-l can be repeated: it listens at each address, on one port" {
+    unless_here 127.0.0.2
+    start_chat -l 127.0.0.1 -l 127.0.0.2
+    all_answer 127.0.0.1 127.0.0.2
+    play <<<'A refused 127.0.0.3'
+}
+
+@test "-l 0.0.0.0 -l :: serves both families of addresses, in either order" {
+    unless_here ::1
+    start_chat -l 0.0.0.0 -l ::
+    all_answer 127.0.0.1 ::1
+    stop_chat
+    start_chat -l :: -l 0.0.0.0
+    all_answer 127.0.0.1 ::1
+}
+
+@test "-l with the same address twice listens there once" {
+    start_chat -l 127.0.0.1 -l 127.0.0.1
+    all_answer 127.0.0.1
+}
+
+@test "-l can be given eight times, and once more is an error of usage" {
+    local addresses=() i
+    unless_here 127.0.0.2
+    for i in {1..8}; do
+        addresses=(${addresses[@]+"${addresses[@]}"} -l "127.0.0.$i")
+    done
+    start_chat "${addresses[@]}"
+    all_answer 127.0.0.{1..8}
+    stop_chat
+    run -2 --separate-stderr timeout 10 "$ROOT/chat" -p 0 "${addresses[@]}" -l 127.0.0.9
+    [ -z "$output" ]
+    [[ ${stderr_lines[0]} == "chat: -l "*8* ]]
+    [[ $stderr == *"usage: chat "* ]]
+}
+
+@test "of several -l, one that is not here or in use is one clear line, and status 1" {
+    run -1 timeout 10 "$ROOT/chat" -p 0 -l 127.0.0.1 -l 192.0.2.1
+    [[ ${#lines[@]} -eq 1 && $output == "chat: cannot listen on 192.0.2.1:"* ]]
+    unless_here 127.0.0.2
+    start_chat -l 127.0.0.2
+    run -1 timeout 10 "$ROOT/chat" -p "$PORT" -l 127.0.0.1 -l 127.0.0.2
+    [[ ${#lines[@]} -eq 1 && $output == "chat: cannot listen on 127.0.0.2:$PORT: address already in use"* ]]
+}
+
+@test "of several -a, -p or -k the last one counts" {
+    start_chat -p 1 -p 0 -a router -a directory -k 1 -k 0
+    play <<END
+$(stuffed 'A join')
+# The directory has no queue to wait in; and nobody is pinged.
+A say A 20
+A expect said A 20
+A silent 2500
+END
+}
+
 @test "a port in use is one clear line, and status 1" {
     start_chat -l 127.0.0.1
     run -1 "$ROOT/chat" -l 127.0.0.1 -p "$PORT"

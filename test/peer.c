@@ -1091,6 +1091,13 @@ static void keep_response(struct conn *c, size_t head, size_t len)
     c->body = c->response + head;
 }
 
+static bool has_status(const struct conn *c, long status)
+{
+    char line[32];
+    snprintf(line, sizeof line, "HTTP/1.1 %ld ", status);
+    return strncmp(c->response, line, strlen(line)) == 0;
+}
+
 /* read_response: the head, and as much body as Content-Length says, or up to the end. */
 static void read_response(struct conn *c, bool has_body)
 {
@@ -1102,6 +1109,7 @@ static void read_response(struct conn *c, bool has_body)
         while (held(&c->in) <= head)
             need_more(c, until);
     keep_response(c, head, head);
+    has_body = has_body && !has_status(c, 101);
     body = has_body ? header_number(c, "Content-Length", -1) : 0;
     while (body >= 0 && held(&c->in) < head + (size_t)body)
         need_more(c, until);
@@ -1115,26 +1123,27 @@ static void read_response(struct conn *c, bool has_body)
     c->id = header_number(c, "Chat-User-Id", c->id);
 }
 
-static void expect_status(struct conn *c, long status, bool has_body)
-{
-    char line[32];
-    read_response(c, has_body);
-    snprintf(line, sizeof line, "HTTP/1.1 %ld ", status);
-    if (strncmp(c->response, line, strlen(line)) != 0)
-        fail("%s", shown(c->response, strlen(c->response)));
-}
-
 static void do_expect_http(struct conn *c)
 {
-    long status = number(100, 599);
-    expect_status(c, status, status != 101 && strcmp(word(), "head") != 0);
+    char *statuses = word();
+    char *second = strchr(statuses, '|');
+    long status, or_status;
+    if (second != NULL)
+        *second++ = '\0';
+    status = number_in(statuses, 100, 599);
+    or_status = second != NULL ? number_in(second, 100, 599) : status;
+    read_response(c, strcmp(word(), "head") != 0);
+    if (!has_status(c, status) && !has_status(c, or_status))
+        fail("%s", shown(c->response, strlen(c->response)));
 }
 
 /* do_expect_welcome: RFC 6455 section 4.2.2 item 5, and the id that our server adds. */
 static void do_expect_welcome(struct conn *c)
 {
     want("101 with the accept value of the RFC's key, and Chat-User-Id");
-    expect_status(c, 101, false);
+    read_response(c, false);
+    if (!has_status(c, 101))
+        fail("%s", shown(c->response, strlen(c->response)));
     check_header(c, "Upgrade: websocket");
     check_header(c, "Connection: Upgrade");
     check_header(c, "Sec-WebSocket-Accept: " ACCEPT);
@@ -1331,7 +1340,8 @@ static const struct command {
     { OPEN, "expect eof", "", do_expect_end, ENDED, "end of input, nothing before it" },
     { OPEN, "expect reset", "", do_expect_end, RESET, "a reset, nothing before it" },
     { OPEN, "expect end", "", do_expect_end, EITHER, "either, whatever comes before it" },
-    { OPEN, "expect http", "STATUS [head]", do_expect_http, 0, "a response; head: has no body" },
+    { OPEN, "expect http", "STATUS[|STATUS] [head]", do_expect_http, 0,
+      "a response, one of the two; head: has no body" },
     { OPEN, "expect welcome", "", do_expect_welcome, 0, "a right 101 with Chat-User-Id" },
     { ANY,  "expect id", "N", do_expect_id, 0, "Chat-User-Id was N" },
     { ANY,  "expect header", "NAME[: VALUE]", do_expect_header, 0, "in the last response" },

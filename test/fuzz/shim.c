@@ -42,8 +42,9 @@ static const struct kind {
     int value;
 } kinds[] = {
     { "half", HALF }, { "byte", BYTE }, { "EAGAIN", EAGAIN }, { "ECONNABORTED", ECONNABORTED },
-    { "ECONNRESET", ECONNRESET }, { "EINTR", EINTR }, { "EMFILE", EMFILE }, { "ENFILE", ENFILE },
-    { "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "EPIPE", EPIPE }, { "ETIMEDOUT", ETIMEDOUT }
+    { "ECONNRESET", ECONNRESET }, { "EINTR", EINTR }, { "EINVAL", EINVAL }, { "EMFILE", EMFILE },
+    { "ENFILE", ENFILE }, { "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "EPIPE", EPIPE },
+    { "ETIMEDOUT", ETIMEDOUT }
 };
 
 static struct fault {

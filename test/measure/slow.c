@@ -48,7 +48,7 @@ struct reader {
 };
 
 static const struct reader promised[] = {
-    { NETWORK, 10 }, { LOOPBACK, 20 },
+    { NETWORK, 16 }, { LOOPBACK, 20 },
 };
 
 static const struct reader tried[] = {
