@@ -1657,8 +1657,8 @@ static void turn(void)
     continue_parked();
     if (last_full_look == now)
         expire_all();
-    if (watched[0].revents != 0)
-        obey_signals();
+    if (watched[0].revents != 0 || stop_signal != 0)
+        obey_signals();         /* also if poll fails for ever */
     flush_all();
     tidy();
     for (int i = 0; i < listener_count; i++)

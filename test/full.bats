@@ -307,8 +307,7 @@ END
     play <<'END'
 A join
 B join
-# Not even one in reserve can be used then.
-run prlimit --nofile=5:$(ulimit -Hn) --pid "$CHAT_PID"
+run prlimit --nofile=8:$(ulimit -Hn) --pid "$CHAT_PID"
 C connect
 C expect http 503
 D connect

@@ -121,10 +121,10 @@ A frame op=close
 A expect close empty
 A expect eof
 log user 5 left: it closed the connection
-A join
-A frame op=close code=1001
-A expect close 1001
-A expect eof
+B join
+B frame op=close code=1001
+B expect close 1001
+B expect eof
 log user 6 left: it closed the connection (code 1001)
 END
     # Nothing stands behind that, not even a space.
