@@ -1865,7 +1865,7 @@ static void listen_or_die(const char *const *hosts, int count, const char *port)
             all = listen_on_host(by_default ? loopback[i] : hosts[i], port, by_default);
     }
     if (listener_count == 0)
-        die("cannot listen: this machine has neither 127.0.0.1 nor ::1");
+        die("cannot listen on 127.0.0.1 or ::1: this machine has neither");
 }
 
 /* The port stands at the end of the line. */

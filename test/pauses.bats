@@ -192,14 +192,15 @@ U4 expect said U3 20" | play
     start_chat -k 3
     gdb -q -batch -p "$CHAT_PID" -ex detach >"$said" 2>&1 || true
     grep -q detached "$said" || skip "no process may be debugged here"
-    # poll is called again behind the message of user 1.
+    # poll is called again behind the message of user 1, if not before.
     users_through "patience 20
 run gdb -q -batch -p \$CHAT_PID -ex 'break poll' -ex continue -ex 'shell sleep 4' -ex delete -ex detach >'$said' 2>&1 &
 run until grep -q '^Breakpoint 1 at' '$said'; do sleep 0.05; done
 U1 say U2 20
-U2 expect said U1 20
+run until grep -q '^Breakpoint 1, ' '$said'; do sleep 0.05; done
 U3 say U4 20
 U4 silent 3000
+U2 expect said U1 20
 run until grep -q detached '$said'; do sleep 0.05; done
 U4 expect said U3 20" | play
 }
