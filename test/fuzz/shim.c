@@ -22,7 +22,13 @@
  *
  * Order: the faults, reading them, their turn, the calls. */
 
-#define _GNU_SOURCE     /* for RTLD_NEXT: POSIX has no name for "the next one that is called so" */
+/* For RTLD_NEXT: POSIX has no name for "the next function of this name".  Each system wants
+ * another word to show its own. */
+#undef _POSIX_C_SOURCE
+#define _GNU_SOURCE
+#define _DARWIN_C_SOURCE
+#define _NETBSD_SOURCE
+#define _BSD_SOURCE
 
 #include <dlfcn.h>
 #include <errno.h>
