@@ -174,8 +174,9 @@ END
 }
 
 @test "too few descriptors for anybody is one clear line, and status 1" {
-    run -1 bash -c "ulimit -n 20; '$ROOT/chat' -p 0"
-    [[ ${#lines[@]} -eq 1 && $output == "chat: a limit of 20 descriptors is too low"* ]]
+    run -1 bash -c 'ulimit -n 20; "$0" -p 0' "$ROOT/chat"
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: a limit of 20 descriptors is too low"
 }
 
 @test "when descriptors run out accepting pauses, and goes on when there are some" {

@@ -28,7 +28,6 @@
 #define _GNU_SOURCE
 #define _DARWIN_C_SOURCE
 #define _NETBSD_SOURCE
-#define _BSD_SOURCE
 
 #include <dlfcn.h>
 #include <errno.h>
