@@ -75,3 +75,50 @@ gnu_only() {
 @test "no test uses tools that only GNU has" {
     gnu_only *.bats *.bash
 }
+
+# ---- Without bats, or with an old one
+
+# tool NAME [LINE...]: $TOOLS, all that the next run.sh finds, has this program
+tool() {
+    printf '%s\n' '#!/bin/sh' "${@:2}" >"$TOOLS/$1"
+    chmod +x "$TOOLS/$1"
+}
+
+run_sh() {
+    PATH=$TOOLS /bin/sh "$BATS_TEST_DIRNAME/run.sh"
+}
+
+tools() {
+    TOOLS=$BATS_TEST_TMPDIR/$1
+    mkdir "$TOOLS"
+    ln -s "$(command -v dirname)" "$TOOLS/dirname"
+}
+
+@test "make test without bats says the one line to type on this very system" {
+    tools debian
+    tool apt-get
+    run -1 run_sh
+    [ "$output" = "make test needs bats 1.7 or newer: apt-get install bats" ]
+    tools mac
+    tool brew
+    run -1 run_sh
+    [ "$output" = "make test needs bats 1.7 or newer: brew install bats-core" ]
+    tools old
+    tool apt-get
+    tool bats 'echo Bats 1.2.1'
+    run -1 run_sh
+    [ "$output" = "make test needs bats 1.7 or newer: npm install -g bats" ]
+}
+
+@test "make test runs bats through npx where it is missing or older than 1.7" {
+    tools missing
+    tool npx 'echo "npx $*"'
+    run -0 run_sh
+    [ "$output" = "npx --yes bats ." ]
+    tool bats 'echo Bats 1.6.1'
+    run -0 run_sh
+    [ "$output" = "npx --yes bats ." ]
+    tool bats 'echo "Bats 1.10.0"'
+    run -0 run_sh
+    [ "$output" = "Bats 1.10.0" ]
+}
