@@ -64,7 +64,7 @@ U quiet
 A join
 H1 expect end
 # So it would have been told that its time had passed.
-no log 408
+no log : 408
 B join
 H2 expect end
 A text {"recipient_id":3,"message":"we are in"}

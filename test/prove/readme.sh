@@ -194,7 +194,7 @@ write_settings() {
 stty echo cols 500
 echo $$ >"$WORK/$TERMINAL.shell"
 unset PROMPT_COMMAND
-export PATH="$WORK/bin:$PATH" CURL_HOME="$WORK"
+export PATH="$WORK/bin:$PATH" CURL_HOME="$WORK" no_proxy='*'
 cd "$WORK/home"
 PS1=$'\005$ ' PS2=
 END
