@@ -4,6 +4,7 @@
 bats_require_minimum_version 1.7.0
 
 setup() {
+    export LC_ALL=C         # in tr_TR, [a-z] has no i
     cd "$BATS_TEST_DIRNAME"
 }
 

@@ -40,7 +40,7 @@
 # Order: ends, what a terminal shows, terminals, the lines of a README, names. */
 
 set -u
-LC_ALL=C
+export LC_ALL=C         # in tr_TR, [a-z] has no i
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 PATIENCE=${PATIENCE-10}          # seconds
 TERMINALS='0 1 2 3 4 5 6 7 8 9' # 0 is the one without a name
