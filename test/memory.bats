@@ -21,6 +21,8 @@ POSIX='_exit accept bind clock_gettime close exit fcntl fflush fprintf freeaddri
     strstr strtol time vfprintf vsnprintf write'
 # What compilers make of these where that is shorter.
 POSIX+=' bcmp fputc fputs fwrite memchr putchar puts stpcpy strcpy'
+# What starts a program on macOS and the BSDs.
+POSIX+=' dyld_stub_binder _csu_finish _libc_init abort atexit'
 
 @test "the program calls POSIX functions only, and none that sets memory aside" {
     skip_if_instrumented

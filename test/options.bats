@@ -64,9 +64,9 @@ wrong() {
 @test "-p 0 takes one port for every address that localhost has" {
     start_chat
     local addresses
-    need getent
-    addresses=$(getent ahosts localhost | awk '$2 == "STREAM" { print $1 }' | sort -u)
-    [ -n "$addresses" ]
+    # The getent of the BSDs knows no ahosts.
+    addresses=$(getent ahosts localhost 2>/dev/null | awk '$2 == "STREAM" { print $1 }' | sort -u)
+    [ -n "$addresses" ] || skip "no getent here tells the addresses of localhost"
     for address in $addresses; do
         play <<END
 A connect $address

@@ -37,6 +37,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef __NetBSD__
+#define socket __socket30       /* what programs call there */
+#endif
+
 /* ---- The faults ------------------------------------------------------------------ */
 
 enum { MOST = 16, DESCRIPTORS = 4096, ANY = -1 };
