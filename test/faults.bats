@@ -5,15 +5,14 @@ bats_require_minimum_version 1.7.0
 load helper
 
 setup_file() {
-    export SHIM_LIBRARY=$BATS_FILE_TMPDIR/shim.so
-    cc -std=c99 -D_POSIX_C_SOURCE=200809L -shared -fPIC -o "$SHIM_LIBRARY" \
+    cc -std=c99 -D_POSIX_C_SOURCE=200809L -shared -fPIC -o "$BATS_FILE_TMPDIR/shim.so" \
         "$BATS_TEST_DIRNAME/fuzz/shim.c" || true
 }
 
 # failing FAULTS COMMAND...: runs it where these calls fail; fuzz/shim.c has the words
 failing() {
-    # A sanitizer wants to be the first library otherwise.
-    LD_PRELOAD=$SHIM_LIBRARY SHIM=$1 ASAN_OPTIONS=verify_asan_link_order=0 "${@:2}"
+    # Not its path, which may have spaces.  A sanitizer wants to be the first library otherwise.
+    LD_PRELOAD=shim.so LD_LIBRARY_PATH=$BATS_FILE_TMPDIR SHIM=$1 ASAN_OPTIONS=verify_asan_link_order=0 "${@:2}"
 }
 
 setup() {
