@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # What "make bench" says about its rows. Its figures are not tested: they depend on the machine.
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.7.0
 load helper
 
 teardown() {
