@@ -27,7 +27,7 @@ not_for_bash_3() {
         /^ *(\[\[|\(\()/ && !/(\]\]|\)\)) *(\|\||&&)/ { held = line }
         /^ *(\[\[|\(\(|\[ ).*(\]\]|\)\)| \]) && / && !/\|\|/ { tell(line) }
         /\{[0-9a-z]+\.\.[0-9a-z]+\.\./ { tell(line) }               # {1..9..2}
-        /\$\{[a-zA-Z_]+[\[\]@*]*(,|\^|@[A-Z])/ { tell(line) }       # ${name,,} ${name^} ${name@Q}
+        /\$\{[a-zA-Z_]+(\[[@*]\])?(,|\^|@[A-Z])/ { tell(line) }       # ${name,,} ${name^} ${name@Q}
         /\$\{[^}]*:[ ]*-[0-9][^}]*:|\$\{[^}]*: -[0-9]/ { tell(line) }     # ${name: -1}
         /(^|[ (])(mapfile|readarray|coproc|wait -n|(declare|local) -[nAg]) / { tell(line) }
         /[^|]\|&|&>>/ { tell(line) }
