@@ -310,7 +310,7 @@ A pieces 1
 A frame repeat=10000 "x"
 A sent
 END
-    [[ $output == *"A sent"*"a write that failed"* ]]
+    contains "$output" "A sent" "a write that failed"
     play <<'END'
 B join
 B quiet

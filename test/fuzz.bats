@@ -8,7 +8,7 @@ load helper
 # replay TARGET: the last file named is the one that failed
 replay() {
     local files=("$BATS_TEST_DIRNAME/fuzz/corpus/$1"/*)
-    ((${#files[@]} > 10))
+    [ ${#files[@]} -gt 10 ]
     "$BIN/fuzz-$1" "${files[@]}"
 }
 

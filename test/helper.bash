@@ -83,8 +83,47 @@ eventually() {
     done
 }
 
+# within SECONDS COMMAND...: kills it if it has not ended by then.
+within() {
+    local deadline=$((SECONDS + $1)) pid
+    "${@:2}" 3>&- &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        [ "$SECONDS" -le "$deadline" ] || kill -KILL "$pid"
+        sleep 0.02
+    done
+    wait "$pid"
+}
+
 logged() {
     grep -qF -- "$*" "$CHAT_LOG"
+}
+
+# Checks.  bash 3.2 goes on after a [[ ]] or (( )) that fails, and after any in a list with
+# &&, but not after a function that fails.
+
+# contains TEXT PART...: the parts stand in the text, in this order
+contains() {
+    local rest=$1 part
+    for part in "${@:2}"; do
+        case $rest in
+            *"$part"*) rest=${rest#*"$part"} ;;
+            *) printf 'there is no "%s" in:\n%s\n' "$part" "$1"; return 1 ;;
+        esac
+    done
+}
+
+lacks() {
+    case $1 in
+        *"$2"*) printf 'there is "%s" in:\n%s\n' "$2" "$1"; return 1 ;;
+    esac
+}
+
+starts_with() {
+    case $1 in
+        "$2"*) ;;
+        *) printf 'this does not start with "%s":\n%s\n' "$2" "$1"; return 1 ;;
+    esac
 }
 
 need() {

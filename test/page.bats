@@ -71,7 +71,7 @@ END
     start_chat
     get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
     head=$(answer 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n')
-    [[ $head == "HTTP/1.1 426 "* ]]
+    starts_with "$head" "HTTP/1.1 426 "
     [ "$(content_length "$head")" -gt 100 ]
     # ($(...) cuts the empty line's newline off.)
     [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]

@@ -51,6 +51,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -67,7 +68,8 @@ enum {
     SHOWN     = 300,        /* bytes, what a failure shows of longer data        */
     DIGITS    = 8,          /* a message of `say` begins with its number         */
     PARTNERS  = 64,         /* users that one connection counts messages of      */
-    CONNS     = 4096        /* names in one script                               */
+    CONNS     = 4096,       /* names in one script                               */
+    DESCRIPTORS = 4096      /* more are not asked for                            */
 };
 
 enum { CONT = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
@@ -1418,6 +1420,17 @@ static void on_sigpipe(int number)          /* a handler, not SIG_IGN, which chi
     (void)number;
 }
 
+/* macOS gives 256 at first: too few for some scripts. */
+static void take_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct sigaction action = { .sa_handler = on_sigpipe, .sa_flags = SA_RESTART };
@@ -1441,6 +1454,7 @@ int main(int argc, char **argv)
     }
     port = argv[optind];
     sigaction(SIGPIPE, &action, NULL);
+    take_descriptors();
     while (getline(&line, &size, stdin) > 0) {
         line[strcspn(line, "\n")] = '\0';
         at.line++;

@@ -52,7 +52,7 @@ END
     with_both <<END
 $(five_users)
 C say R 1000 200
-$(printf 'R sip %d\n' {1..9}000 {10000..90000..10000})
+$(printf 'R sip %d\n' {1..9}000 {1..9}0000)
 R expect said F,C 0 220
 R quiet
 F quiet

@@ -22,7 +22,12 @@
  *
  * Order: the faults, reading them, their turn, the calls. */
 
-#define _GNU_SOURCE     /* for RTLD_NEXT: POSIX has no name for "the next one that is called so" */
+/* For RTLD_NEXT: POSIX has no name for "the next function of this name".  Each system wants
+ * another word to show its own. */
+#undef _POSIX_C_SOURCE
+#define _GNU_SOURCE
+#define _DARWIN_C_SOURCE
+#define _NETBSD_SOURCE
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -31,6 +36,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifdef __NetBSD__
+#define socket __socket30       /* what programs call there */
+#endif
 
 /* ---- The faults ------------------------------------------------------------------ */
 
