@@ -34,7 +34,7 @@ in_log() {      # how many lines match this basic regular expression
 
 # ---- User 1 floods user 2, who does not read
 
-@test "directory: while user 2 does not read, users 3 and 4 go on talking" {
+@test "directory: while user 2 does not read, users 3 and 4 chat as before" {
     play_stalled -a directory <<'END'
 C say D 20 100
 D expect said C 20 100
@@ -45,7 +45,7 @@ A quiet
 END
 }
 
-@test "router: while user 2 does not read, users 3 and 4 stand still, until it reads" {
+@test "router: while user 2 does not read, users 3 and 4 wait, until user 2 reads" {
     play_stalled -a router <<'END'
 C say D 20 100
 D say C 60000
@@ -97,17 +97,17 @@ expect_what_went_out() {
     echo "B expect end"         # perhaps in the middle of the next one
 }
 
-@test "directory: when the deadline drops user 2, nothing is lost but what the log says" {
+@test "directory: when the server drops user 2 at its deadline, the log names all lost bytes" {
     flood_to_the_end directory
 }
 
-@test "router: when the deadline drops user 2, all go on, nothing is lost but what the log says" {
+@test "router: when the server drops user 2 at its deadline, the others continue, and the log names all lost bytes" {
     flood_to_the_end router
     # Not a word of user 3 before that.
     [ "$(sed -n '/^user 2 left: did not read/q; /^user 3 -> /p' "$CHAT_LOG")" = "" ]
 }
 
-@test "directory: a full outbox keeps nobody from speaking" {
+@test "directory: a user with a full outbox can still send" {
     start_chat -a directory
     play <<'END'
 A join
@@ -137,7 +137,7 @@ twelve_more_messages() {
     done
 }
 
-@test "router: ten messages are queued, who comes then waits" {
+@test "router: the queue takes ten messages, and later senders are parked" {
     start_chat -a router
     {
         cat <<END
@@ -152,7 +152,7 @@ END
     } | play
 }
 
-@test "router: ten is no limit for many messages in one segment, if their recipients read" {
+@test "router: one segment may hold more than ten messages, if their recipients read" {
     start_chat -a router
     play <<'END'
 A join
@@ -166,7 +166,7 @@ no log waits for
 END
 }
 
-@test "router: a queued message does not need its sender any more" {
+@test "router: a queued message is delivered even if its sender has left" {
     play_stalled -a router <<'END'
 A quiet
 C say B 20
@@ -180,7 +180,7 @@ B expect said D 20
 END
 }
 
-@test "router: who leaves while it waits is answered at once, and known as gone when it goes on" {
+@test "router: while the router waits, a closing user gets its Close at once, and no later message" {
     play_stalled -a router <<'END'
 C say D 20
 C quiet
@@ -197,7 +197,7 @@ END
 
 # ---- Joining while the router waits
 
-@test "router: newcomers get in when it goes on, in the order of their requests, and no deadline minds" {
+@test "router: when the router continues, waiting clients join in the order of their requests, after any wait" {
     play_stalled hurried -a router <<'END'
 F connect
 E connect
@@ -221,7 +221,7 @@ END
     [ "$(sed -n '/^user 2 left: did not read/q; /^user 5 joined/p' "$CHAT_LOG")" = "" ]
 }
 
-@test "directory: newcomers get in at once, whoever is waited for" {
+@test "directory: new clients join at once while a sender is parked" {
     play_stalled -a directory <<'END'
 E join
 E expect id 5
@@ -231,7 +231,7 @@ B expect said A 60000 9
 END
 }
 
-@test "router: a newcomer that waits is not evicted for another connection" {
+@test "router: a new client that waits for the router is not evicted for another connection" {
     start_chat tiny -a router
     play <<'END'
 A join
@@ -255,7 +255,7 @@ D expect said C 20
 END
 }
 
-@test "router: a newcomer that gives up waiting harms nobody" {
+@test "router: a new client that gives up before it has joined does not disturb others" {
     play_stalled -a router <<'END'
 E connect
 F connect

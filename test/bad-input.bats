@@ -74,7 +74,7 @@ filler() {
 
 # ---- Messages that break the protocol: notices ----------------------------------------
 
-@test "a message that is not the object wanted gets a notice that names byte and cause" {
+@test "a message with missing or wrong members gets a notice with the byte and the reason" {
     start_chat
     notices <<'END' | among_users
 byte 1: a message looks like {\"recipient_id\":2,\"message\":\"hi\"} < hello
@@ -90,7 +90,7 @@ byte 29: message must be a string < {"recipient_id":2,"message":5}
 END
 }
 
-@test "a message that is not JSON gets a notice that names byte and cause" {
+@test "a message that is not JSON gets a notice with the byte and the reason" {
     start_chat
     notices <<'END' | among_users
 byte 2: a key in double quotes < {'recipient_id':2,'message':'x'}
@@ -103,7 +103,7 @@ byte 34: nothing may follow < {"recipient_id":2,"message":"x"} {"recipient_id":2
 END
 }
 
-@test "a notice names a character that nobody sees, or that looks like another one" {
+@test "a notice names an invisible or misleading character" {
     local mark=$'\xef\xbb\xbf' space=$'\xc2\xa0'
     start_chat
     notices <<END | among_users
@@ -114,7 +114,7 @@ byte 29: this is a curly quote < {"recipient_id":2,"message":‘x’}
 END
 }
 
-@test "a raw line break in a message gets a notice: a message is one line" {
+@test "a raw line break inside a message gets a notice: a message is one line" {
     start_chat
     among_users <<'END'
 A join
@@ -134,7 +134,7 @@ A quiet
 END
 }
 
-@test "the notice is one message in the format of all others, whatever it quotes" {
+@test "a notice is a valid message, even if it quotes quotes and backslashes" {
     start_chat
     play <<'END'
 A join
@@ -148,7 +148,7 @@ A expect notice is \\\\
 END
 }
 
-@test "the article's JSON pasted line by line: each line is told that a message is one line" {
+@test "the article's JSON pasted line by line gets a notice for each line" {
     start_chat
     notices <<'END' | among_users
 byte 2: ends after byte 1: a message is one line < {
@@ -159,7 +159,7 @@ byte 15: ends after byte 14: a message is one line < {"recipient_id
 END
 }
 
-@test "after a notice the connection is as good as before" {
+@test "after a notice the client can send and receive as before" {
     start_chat
     among_users <<'END'
 A join
@@ -174,7 +174,7 @@ Y expect text {"sender_id":3,"message":"3"}
 END
 }
 
-@test "a binary message that is not UTF-8 gets a notice with the byte, and its sender stays" {
+@test "a binary message that is not UTF-8 gets a notice with the byte, and its sender stays connected" {
     start_chat
     among_users <<'END'
 A join
@@ -200,7 +200,7 @@ END
     } | among_users
 }
 
-@test "a message over the limit gets Close 1009 as soon as a header announces it" {
+@test "a message over the limit gets Close 1009 as soon as its frame header arrives" {
     start_chat
     {
         closes 1009 'limit' 'hex 81ff0000000000010001'
@@ -209,7 +209,7 @@ END
     } | among_users
 }
 
-@test "a message of exactly the limit is delivered, with one byte more it gets Close 1009" {
+@test "a message of exactly the limit is delivered, and one more byte gets Close 1009" {
     start_chat
     among_users <<'END'
 A join
@@ -222,7 +222,7 @@ A expect eof
 END
 }
 
-@test "a broken rule of framing gets Close 1002, and the reason names it" {
+@test "a frame that breaks the protocol gets Close 1002, and the reason names the rule" {
     start_chat
     {
         closes 1002 'not masked' 'frame op=text mask=0 "{}"'
@@ -234,7 +234,7 @@ END
     } | among_users
 }
 
-@test "what came before a broken rule is delivered, what came behind it is not" {
+@test "messages before a faulty frame are delivered, and messages behind it are not" {
     start_chat
     among_users <<'END'
 A join
@@ -250,7 +250,7 @@ Y quiet
 END
 }
 
-@test "the reason of a close is not lost to a reset by bytes behind the broken rule" {
+@test "bytes behind a faulty frame do not destroy the server's Close" {
     start_chat
     among_users <<'END'
 A join
@@ -267,7 +267,7 @@ A expect eof
 END
 }
 
-@test "messages and broken rules in pieces of one byte get the same answers" {
+@test "messages and faulty frames in pieces of one byte get the same answers" {
     start_chat
     among_users <<'END'
 A join
@@ -282,7 +282,7 @@ END
 
 # ---- Plain HTTP ------------------------------------------------------------------------
 
-@test "a plain GET of any path gets 426, and the server lives" {
+@test "a plain GET of any path gets 426, and the server runs on" {
     start_chat
     {
         for path in / /favicon.ico '/chat?room=1#top' http://localhost/; do
@@ -293,7 +293,7 @@ END
     } | among_users
 }
 
-@test "HEAD gets no body either where it is refused" {
+@test "a refused HEAD request gets no body" {
     start_chat
     among_users <<'END'
 A connect
@@ -311,7 +311,7 @@ C expect eof
 END
 }
 
-@test "one empty line before a request is skipped, a second one is not" {
+@test "one empty line before a request is ignored, but not two" {
     start_chat
     {
         refused 426 'WebSocket' 'send "\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"'
@@ -322,7 +322,7 @@ END
 
 # ---- Requests that are refused ------------------------------------------------------------
 
-@test "another WebSocket version gets 426 and hears which one is spoken" {
+@test "a wrong WebSocket version gets 426, and the answer names version 13" {
     start_chat
     {
         for version in 8 14 013 1; do
@@ -333,7 +333,7 @@ END
     } | among_users
 }
 
-@test "an upgrade without a version or in half gets 400" {
+@test "an upgrade request without one of its three headers gets 400" {
     start_chat
     {
         refused 400 'no Sec-WebSocket-Version' 'upgrade Sec-WebSocket-Version'
@@ -343,7 +343,7 @@ END
     } | among_users
 }
 
-@test "an upgrade with no, two or a malformed key gets 400" {
+@test "an upgrade request with no key, two keys or a malformed key gets 400" {
     local key='dGhlIHNhbXBsZSBub25jZQ=='
     start_chat
     {
@@ -359,7 +359,7 @@ END
     } | among_users
 }
 
-@test "subprotocols and extensions that are no list of names get 400" {
+@test "malformed lists of subprotocols or extensions get 400" {
     start_chat
     {
         refused 400 'Sec-WebSocket-Protocol is not a list of names; it was: a b' \
@@ -370,7 +370,7 @@ END
     } | among_users
 }
 
-@test "empty lists of subprotocols and extensions offer nothing, and are accepted" {
+@test "empty lists of subprotocols and extensions are accepted" {
     start_chat
     play <<'END'
 A join Sec-WebSocket-Protocol: | Sec-WebSocket-Extensions:
@@ -381,7 +381,7 @@ B quiet
 END
 }
 
-@test "a JSON line from nc or telnet hears at once what is missing" {
+@test "a JSON line from nc or telnet gets 400 at once, with advice" {
     start_chat
     {
         refused 400 'nc and telnet do not speak WebSocket' \
@@ -390,7 +390,7 @@ END
     } | among_users
 }
 
-@test "no answer to HEAD has a body, whatever is wrong with the request" {
+@test "a faulty HEAD request gets no body, even before it is complete" {
     start_chat hurried
     play <<END
 A connect
@@ -424,7 +424,7 @@ END
     } | among_users
 }
 
-@test "HTTP/1.0 gets 400 and the line that nginx needs" {
+@test "HTTP/1.0 gets 400 and the setting that nginx needs" {
     start_chat
     {
         refused 400 'HTTP/1.1 wanted' 'send "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"' \
@@ -433,7 +433,7 @@ END
     } | among_users
 }
 
-@test "what is no request line gets 400" {
+@test "a malformed request line gets 400" {
     start_chat
     {
         refused 400 'it was: GET /' 'send "GET /\r\nHost: localhost\r\n\r\n"'
@@ -441,7 +441,7 @@ END
     } | among_users
 }
 
-@test "no Host, or several, gets 400" {
+@test "a request with no Host header or several gets 400" {
     start_chat
     {
         refused 400 'no Host' 'upgrade Host'
@@ -450,7 +450,7 @@ END
     } | among_users
 }
 
-@test "a header line that can be read in two ways gets 400" {
+@test "a malformed header line gets 400" {
     start_chat
     header() {
         refused 400 "$1" "send \"GET / HTTP/1.1\r\nHost: localhost\r\n$2\r\n\r\n\""
@@ -464,7 +464,7 @@ END
     } | among_users
 }
 
-@test "a line that LF alone ends is refused at once: use nc -C" {
+@test "a line that ends with LF alone gets 400 at once, with advice: use nc -C" {
     start_chat
     {
         refused 400 'lines end with CR LF: use nc -C' 'send "GET / HTTP/1.1\n"'
@@ -473,7 +473,7 @@ END
     } | among_users
 }
 
-@test "another method gets 405, and hears which there are" {
+@test "a method other than GET and HEAD gets 405, and the answer names both" {
     start_chat
     {
         refused 405 'curl can chat from version 8.20 on; it was: PUT' \
@@ -486,7 +486,7 @@ END
     } | among_users
 }
 
-@test "a head of 8 KiB is taken, a longer one gets 431" {
+@test "a request head of 8 KiB is accepted, and a longer one gets 431" {
     local head=$'GET / HTTP/1.1\r\nHost: localhost\r\nX: \r\n\r\n'
     start_chat
     {
@@ -497,17 +497,17 @@ END
     } | among_users
 }
 
-@test "a request line without an end gets 414 once it is too long" {
+@test "an endless request line gets 414 at 8 KiB" {
     start_chat
     refused 414 '8 KiB' "send \"GET /$(filler 9000)\"" | among_users
 }
 
-@test "a head without an end gets 431 once it is too long" {
+@test "an endless request head gets 431 at 8 KiB" {
     start_chat
     refused 431 '8 KiB' "send \"GET / HTTP/1.1\r\nX: $(filler 9000)\"" | among_users
 }
 
-@test "a page of another origin gets 403, and hears which -o lets it in" {
+@test "a page of another origin gets 403, and the answer names the -o that accepts it" {
     start_chat
     {
         refused 403 'page of http://evil.example' 'upgrade Origin: http://evil.example' \
@@ -521,7 +521,7 @@ date_now() {
     (LC_ALL=C; export LC_ALL; date -u '+Date: %a, %d %b %Y %H:%M')
 }
 
-@test "every answer but 101 and 503 has the Date, in any locale" {
+@test "every answer except 101 and 503 has a Date in English, in any locale" {
     local before after all i
     LC_ALL=de_DE.UTF-8 start_chat
     for i in 1 2 3; do          # once more, if a minute ends in between
@@ -537,7 +537,7 @@ A expect no header Date
 END
 }
 
-@test "a refusal is one line of text, and shows no control characters of the request" {
+@test "an error response is one line of text, without control characters from the request" {
     local request all body LC_ALL=C
     start_chat
     # U+009B, C2 9B in UTF-8, starts commands in some terminals.
@@ -577,7 +577,7 @@ C expect eof
 END
 }
 
-@test "bytes behind a refused request do not lose the answer to a reset" {
+@test "bytes behind a refused request do not destroy the answer" {
     start_chat
     # More than one read takes, in the same segments; then more of it behind the answer.
     among_users <<'END'
@@ -599,7 +599,7 @@ END
 
 # ---- Input that ends --------------------------------------------------------------------
 
-@test "a whole request and then the end of input is answered" {
+@test "a whole request is answered even if the client's input ends behind it" {
     start_chat
     among_users <<'END'
 A connect
@@ -619,7 +619,7 @@ Y expect text {"sender_id":3,"message":"Good bye."}
 END
 }
 
-@test "half a request and then the end of input gets 400" {
+@test "half a request gets 400 when the client's input ends" {
     start_chat
     among_users <<'END'
 A connect

@@ -42,7 +42,7 @@ sees() {
     eventually grep -qxF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
 }
 
-@test "curl gets a page that explains, and that tells who is online" {
+@test "curl gets a page with instructions and the list of users online" {
     need curl
     start_chat
     run -0 curl -sS -i "localhost:$PORT"
@@ -56,7 +56,7 @@ sees() {
     [[ $output != *"websocat"* ]]
 }
 
-@test "the handshake by hand gives the accept key of the RFC's example" {
+@test "a handshake by curl gives the accept key of the RFC's example" {
     need curl
     start_chat
     run -28 handshake --max-time 1      # 28: it would have listened on
@@ -72,7 +72,7 @@ sees() {
     [ "$output" = s3pPLMBiTxaQ9kYGzzhZRbK+xOo= ]
 }
 
-@test "a message arrives in a curl session as the bytes of its frame" {
+@test "in a curl session, a message arrives as the bytes of its frame" {
     need curl
     start_chat
     handshake -o "$BATS_TEST_TMPDIR/curl.out" 3>&- &
@@ -89,7 +89,7 @@ END
     [ "$(tail -c 30 "$BATS_TEST_TMPDIR/curl.out")" = '{"sender_id":2,"message":"hi"}' ]
 }
 
-@test "curl with a wrong version, or as a foreign page, is told what is wrong" {
+@test "curl with a wrong version or a foreign Origin gets an answer with the reason" {
     need curl
     start_chat
     run -0 curl -sS -i -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 8' \
@@ -99,7 +99,7 @@ END
     [[ $output == *"403 Forbidden"*"http://evil.example may not connect"* ]]
 }
 
-@test "two students chat with websocat, both ways" {
+@test "two students chat with websocat in both directions" {
     need websocat
     start_chat
     chat_as ann 5
@@ -111,7 +111,7 @@ END
     [ "$(cat "$BATS_TEST_TMPDIR/ann.out")" = '{"sender_id":2,"message":"hi Ann"}' ]
 }
 
-@test "websocat --protocol notices tells who one is, and who is not there" {
+@test "websocat --protocol notices shows your own id, and notices about unknown recipients" {
     need websocat
     start_chat
     chat_as ann 5 --protocol notices
@@ -120,7 +120,7 @@ END
     sees ann '{"sender_id":0,"message":"user 7 is not connected"}'
 }
 
-@test "a typo in the JSON is answered with the byte, and the next line works" {
+@test "a typo in the JSON gets a notice with the byte, and the next line works" {
     need websocat
     start_chat
     chat_as ann 5
@@ -130,7 +130,7 @@ END
     sees ann '{"sender_id":1,"message":"hi"}'
 }
 
-@test "the article's message pasted over four lines is answered line by line" {
+@test "the article's message pasted as four lines gets four notices" {
     need websocat
     start_chat
     chat_as ann 5
@@ -141,7 +141,7 @@ END
         '{"sender_id":0,"message":"not delivered: byte 3: ends after byte 2: a message is one line"}' ]
 }
 
-@test "when websocat's input ends, it closes in order" {
+@test "when websocat's input ends, it sends a Close" {
     need websocat
     start_chat
     chat_as ann 5
@@ -150,7 +150,7 @@ END
     eventually logged "user 1 left: it sent Close"
 }
 
-@test "when the server stops, websocat's user is told and the server does not wait for it" {
+@test "when the server stops, it closes websocat's connection and ends" {
     need websocat
     start_chat
     chat_as ann 5

@@ -8,7 +8,7 @@ load helper
 
 set -o pipefail
 
-@test "a handshake has ten seconds, and so has a recipient that others wait for" {
+@test "a request and a recipient that others wait for have 10 seconds each" {
     start_chat
     play <<'END'
 patience 20
@@ -30,7 +30,7 @@ END
 
 # ---- For a request
 
-@test "who connects and says nothing is let go without a word" {
+@test "a client that sends nothing is closed without a response" {
     start_chat hurried
     play <<'END'
 B join
@@ -42,7 +42,7 @@ B quiet
 END
 }
 
-@test "who begins a request and does not end it gets 408" {
+@test "a client that sends half a request gets 408" {
     start_chat hurried
     play <<'END'
 B join
@@ -59,7 +59,7 @@ END
 }
 
 # A byte a millisecond: the request takes longer than the 600 ms that it may.
-@test "a request that trickles in gets 408, however busy it looks" {
+@test "a request that arrives too slowly gets 408, even if its bytes never stop" {
     start_chat hurried
     play <<END
 A connect
@@ -80,7 +80,7 @@ taken_without_waiting() {
     sed '/ waits for /q' "$CHAT_LOG" | grep -c '^user 1 -> user 2: "'
 }
 
-@test "a recipient that does not read is dropped only if somebody waits for it" {
+@test "a recipient that does not read is dropped only if a sender waits for it" {
     start_chat hurried
     {
         cat <<'END'
@@ -115,7 +115,7 @@ END
 }
 
 # Two wait, so that somebody does all the time.
-@test "any byte that a recipient takes gives it a whole deadline more" {
+@test "when a recipient reads a byte, its deadline starts again" {
     start_chat hurried
     play <<END
 $(stuffed 'C join')
@@ -131,7 +131,7 @@ C quiet
 END
 }
 
-@test "who keeps itself waiting, by messages or pings, is dropped after the deadline as well" {
+@test "a client that does not read its own messages or pongs is dropped at the deadline, too" {
     start_chat hurried -a router
     play <<END
 A rcvbuf 4096
@@ -151,7 +151,7 @@ C expect said C 20
 END
 }
 
-@test "directory: who is dropped while it waits for another is missed by nobody" {
+@test "directory: a parked sender can be dropped, too, and then its recipient has no deadline" {
     start_chat hurried
     play <<'END'
 R rcvbuf 4096
@@ -180,7 +180,7 @@ END
 
 # ---- For a sign of life, here 1 s and 1 s
 
-@test "a silent user is pinged, then dropped; a byte from it is a sign of life, a message to it is not" {
+@test "a silent user is pinged and then dropped, unless it sends a byte" {
     start_chat -k 1
     play <<'END'
 # Silent and Listener say nothing, but Listener gets a message; Byte sends a byte,
@@ -210,7 +210,7 @@ no log user 4 left
 END
 }
 
-@test "a user that shows life after a ping is pinged once more before it is dropped" {
+@test "a user that sends something after a ping gets another ping before it is dropped" {
     start_chat -k 1
     play <<'END'
 Writer join
@@ -221,7 +221,7 @@ Writer expect ping
 END
 }
 
-@test "a ping is no sign of life of whoever it is sent to" {
+@test "the server's ping to a user does not count as a sign of life from that user" {
     start_chat -k 1
     play <<'END'
 Silent join
@@ -238,7 +238,7 @@ Alive expect notice user 1 is not connected
 END
 }
 
-@test "a client that is parked is not taken for silent, nor at once when it goes on" {
+@test "a parked client is not dropped as silent, not even when it continues" {
     start_chat -k 1
     play <<END
 $(stuffed)
@@ -259,7 +259,7 @@ F quiet
 END
 }
 
-@test "-k 0 neither pings nor hangs up" {
+@test "with -k 0, the server neither pings nor drops silent users" {
     start_chat -k 0
     play <<'END'
 A join
@@ -271,7 +271,7 @@ END
 # ---- For an end
 
 # The last line fails, and has to: only the server's giving up can make it.
-@test "who goes on sending after our Close is cut off" {
+@test "a client that goes on sending after the server's Close is cut off" {
     start_chat hurried
     run -1 play <<'END'
 A join
@@ -308,10 +308,10 @@ B quiet
 END
 }
 
-@test "who never takes its Close is cut off, and the log says what was lost" {
+@test "a client that never reads the server's Close is cut off, and the log names the lost bytes" {
     takes_nothing 'frame mask=0 "x"' 'we sent Close 1002'
 }
 
-@test "who ends its input and takes nothing is cut off, and the log says what was lost" {
+@test "a client that ends its input and does not read is cut off, and the log names the lost bytes" {
     takes_nothing shutdown 'end of input'
 }

@@ -22,7 +22,7 @@ story() {
         sed 's/^ *//; s/lost: [1-9][0-9]* bytes to it/lost: N bytes to it/'
 }
 
-@test "make demo: with the router all wait for who does not read, else only its sender" {
+@test "make demo: a user that does not read stops all others in the router, only its sender in the directory" {
     "$BIN/demo" "$BIN/chat-hurried" 100 >"$BATS_TEST_TMPDIR/demo"
     cat "$BATS_TEST_TMPDIR/demo"
 
@@ -53,7 +53,7 @@ END
 
 # Each bar has 24 signs for as many messages as came in the first second of all, give or take
 # one; "+" is the end of a bar that does not fit.
-@test "make demo draws both approaches to one scale, in lines of 80 columns" {
+@test "make demo draws both approaches at the same scale, in lines of at most 80 columns" {
     "$BIN/demo" "$BIN/chat-hurried" 100 >"$BATS_TEST_TMPDIR/demo"
     cat "$BATS_TEST_TMPDIR/demo"
 
@@ -71,7 +71,7 @@ END
         END { exit bad || bars < 10 }' "$BATS_TEST_TMPDIR/demo"
 }
 
-@test "make demo tells why there is no server" {
+@test "make demo says why its server did not start" {
     run -1 "$BIN/demo" "$BATS_TEST_TMPDIR/nothing"
     [[ $output == *"/nothing: No such file or directory"*"demo: the server ended" ]]
 }

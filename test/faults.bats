@@ -63,35 +63,35 @@ survives() {
     done
 }
 
-@test "calls that are interrupted lose nothing" {
+@test "interrupted system calls lose no message" {
     survives 'read EINTR 3, write EINTR 3, poll EINTR 3, accept EINTR 2'
 }
 
-@test "reads and writes that find nothing and no room after all lose nothing" {
+@test "reads and writes that fail with EAGAIN lose no message" {
     survives 'read EAGAIN 3, write EAGAIN 3'
 }
 
-@test "reads and writes for which there is no memory just now lose nothing" {
+@test "reads and writes that fail with ENOBUFS lose no message" {
     survives 'read ENOBUFS 3, write ENOBUFS 3'
 }
 
-@test "reads that give less than there is lose nothing" {
+@test "reads that return only half of the bytes lose no message" {
     survives 'read half 1'
 }
 
-@test "writes that take less than they should lose nothing" {
+@test "writes that take only half of the bytes lose no message" {
     survives 'write half 1'
 }
 
-@test "reads and writes of one byte at a time lose nothing" {
+@test "reads and writes of one byte at a time lose no message" {
     survives 'read byte 1, write byte 1'
 }
 
-@test "all of that at once loses nothing" {
+@test "all these faults at once lose no message" {
     survives 'read EINTR 3, read EAGAIN 3, read half 1, write EINTR 3, write EAGAIN 3, write half 1, poll EINTR 3, accept ECONNABORTED 2'
 }
 
-@test "an accept that fails is tried again, whatever the reason" {
+@test "the server tries a failed accept again, for every reason" {
     local faults
     for faults in 'accept ECONNABORTED 2, accept EMFILE 2, accept ENFILE 2' \
         'accept ENOBUFS 2, accept ENOMEM 2, accept EINTR 2'; do
@@ -120,21 +120,21 @@ END
     all_happened
 }
 
-@test "a user to whom no write succeeds any more is gone, and the others talk on" {
+@test "a user is dropped if writing to it fails, and the others chat as before" {
     gone 'write EPIPE 2 #2'
     logged "user 2 left: Broken pipe"
     gone 'write ECONNRESET 2 #2'
     logged "user 2 left: Connection reset by peer"
 }
 
-@test "a user from whom no read succeeds any more is gone, and the others talk on" {
+@test "a user is dropped if reading from it fails, and the others chat as before" {
     gone 'read ECONNRESET 2 #2'
     logged "user 2 left: Connection reset by peer"
     gone 'read ETIMEDOUT 2 #2'
     logged "user 2 left: Connection timed out"
 }
 
-@test "a system without a socket or a pipe to give is one clear line, and status 1" {
+@test "if the system has no socket or pipe left, the server prints one line and exits with 1" {
     for fault in 'socket EMFILE 1' 'socket ENFILE 1' 'socket ENOBUFS 1' 'pipe EMFILE 1' 'pipe ENFILE 1'; do
         run -1 failing "$fault" "$ROOT/chat" -p 0
         [[ ${lines[0]} == "chat: cannot "* && ${lines[1]} == "shim: $fault: "* && ${#lines[@]} -eq 2 ]]

@@ -11,7 +11,7 @@ four_users() {
 
 # ---- Full
 
-@test "a full room answers 503 to whoever comes, and those in it talk on" {
+@test "a full server answers 503 to new clients, and its users chat as before" {
     start_chat tiny
     play <<END
 $(four_users)
@@ -29,7 +29,7 @@ no log made room
 END
 }
 
-@test "a place that becomes free is given to the next one, and no more than that" {
+@test "a free slot takes one new client, and the next one gets 503" {
     start_chat tiny
     play <<END
 $(four_users)
@@ -49,7 +49,7 @@ F quiet
 END
 }
 
-@test "half-open connections keep nobody out: the oldest makes room" {
+@test "half-open connections keep no client out: the server evicts the oldest" {
     start_chat tiny
     play <<'END'
 U join
@@ -72,7 +72,7 @@ B expect text {"sender_id":2,"message":"we are in"}
 END
 }
 
-@test "half-open connections make room without a word, where there is no log" {
+@test "with -q, the eviction of half-open connections is not logged" {
     start_chat tiny -q
     play <<'END'
 H1 connect
@@ -86,7 +86,7 @@ END
     [ ! -s "$CHAT_LOG" ]
 }
 
-@test "users are never made to leave for others" {
+@test "the server never evicts users" {
     start_chat tiny
     { for i in {1..4}; do echo "U$i join"; done
       for i in {1..40}; do echo "X$i connect"; echo "X$i expect http 503"; echo "X$i close"; done
@@ -94,7 +94,7 @@ END
     } | play
 }
 
-@test "more newcomers than there are spare places all get their 503" {
+@test "new clients all get their 503, even more of them than there are spare slots" {
     start_chat tiny
     { echo "patience 20"
       for i in {1..4}; do echo "U$i join"; done
@@ -104,7 +104,7 @@ END
     } | play
 }
 
-@test "seventy who connect at once all get in" {
+@test "seventy clients that connect at once can all join" {
     start_chat
     # While the server stands still the kernel collects them.
     { echo "signal STOP"
@@ -114,7 +114,7 @@ END
     } | play
 }
 
-@test "who was sent Close and stays connected makes room for another" {
+@test "a client that read the server's Close and stays connected is evicted for a new one" {
     start_chat tiny
     play <<END
 $(four_users)
@@ -129,7 +129,7 @@ END
     run ! logged "made room"
 }
 
-@test "who has not yet taken its Close makes no room" {
+@test "a client that has not yet read the server's Close is not evicted" {
     start_chat tiny
     play <<END
 $(stuffed 'A join' 'B join')
@@ -144,7 +144,7 @@ END
 
 # ---- Descriptors
 
-@test "where descriptors are short the table is shorter, and one line says so" {
+@test "with few file descriptors, the server has fewer slots and says so in one line" {
     ulimit -n 80
     start_chat hurried
     logged "chat: room for "
@@ -161,7 +161,7 @@ END
     } | play
 }
 
-@test "where descriptors may be had for the asking the table is whole" {
+@test "with a high hard limit, the server raises its limit of file descriptors and has all slots" {
     [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] || skip "the hard limit is low"
     ulimit -Sn 80
     start_chat hurried
@@ -173,12 +173,12 @@ END
     } | play
 }
 
-@test "too few descriptors for anybody is one clear line, and status 1" {
+@test "with too few file descriptors for a client, the server prints one line and exits with 1" {
     run -1 bash -c "exec 3>&- 4>&- 5>&- 6>&- 7>&-; ulimit -n 8; '$ROOT/chat' -p 0"
     [[ ${#lines[@]} -eq 1 && $output == "chat: a limit of 8 descriptors is too low"* ]]
 }
 
-@test "when descriptors run out, one in reserve serves to answer 503, and users talk on" {
+@test "when file descriptors run out, the server still answers 503, and its users chat as before" {
     need prlimit
     start_chat
     play <<'END'

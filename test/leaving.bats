@@ -7,7 +7,7 @@ load helper
 
 # ---- Peers that vanish
 
-@test "who vanishes is gone for the others, who go on" {
+@test "when a client vanishes, it is not connected any more, and the others chat as before" {
     start_chat
     play <<'END'
 A join
@@ -22,7 +22,7 @@ END
 }
 
 # The server sleeps while user 1 writes and goes, so that it finds both at once.
-@test "what a user sent just before it vanished is still delivered" {
+@test "messages that a user sent just before it vanished are still delivered" {
     start_chat
     play <<'END'
 A join
@@ -40,7 +40,7 @@ END
 
 # User 3 vanishes while it waits to be read; the write that user 4 causes then fails.
 # (Behind an end of input such a write also raises SIGPIPE.)
-@test "a user to whom a write fails is heard to the end of what it sent" {
+@test "if a write to a user fails, its earlier messages are still delivered" {
     start_chat
     play <<END
 $(stuffed)
@@ -66,7 +66,7 @@ END
 
 # ---- End of input without a Close
 
-@test "who only ends its input still gets all the answers" {
+@test "a client that ends its input still gets all answers" {
     start_chat
     play <<'END'
 A connect
@@ -89,7 +89,7 @@ B quiet
 END
 }
 
-@test "who ends its input and reads late gets even what was parked" {
+@test "a client that ends its input while it is parked still gets all its messages" {
     start_chat
     play <<'END'
 A rcvbuf 4096
@@ -104,7 +104,7 @@ END
 
 # ---- Close from either side
 
-@test "a Close comes back with its code, and then the connection ends" {
+@test "the server answers a Close with the same code, and then closes the connection" {
     start_chat
     for code in 1000 1001 3000 4999; do
         play <<END
@@ -124,7 +124,7 @@ log user 5 left: it sent Close
 END
 }
 
-@test "what a user sent before its Close counts, what it sends behind it does not" {
+@test "messages before a user's Close are delivered, and messages behind it are not" {
     start_chat
     play <<'END'
 A join
@@ -148,7 +148,7 @@ log user 2 -> user 1: not delivered: user 1 is not connected
 END
 }
 
-@test "a Close waits its turn behind the messages that are parked" {
+@test "a parked client's Close is answered after its parked messages" {
     start_chat
     play <<END
 $(stuffed)
@@ -164,7 +164,7 @@ A expect eof
 END
 }
 
-@test "when the server closes, its Close is the last that comes, and nothing counts any more" {
+@test "after its own Close, the server sends nothing and ignores all input" {
     start_chat
     play <<'END'
 A join
@@ -187,7 +187,7 @@ B quiet
 END
 }
 
-@test "a close comes behind the answers to what came before it" {
+@test "the server's Close comes after the answers to earlier messages" {
     start_chat
     play <<'END'
 A join
@@ -205,7 +205,7 @@ A expect eof
 END
 }
 
-@test "a close comes behind megabytes that wait for a slow reader" {
+@test "the server's Close comes after megabytes that wait for a slow recipient" {
     start_chat
     play <<'END'
 A rcvbuf 4096
@@ -221,7 +221,7 @@ END
 
 # ---- A reason is not lost to a reset
 
-@test "the reason of a refusal arrives though a megabyte lies behind the request" {
+@test "an error response arrives even if a megabyte follows the refused request" {
     start_chat
     play <<'END'
 A connect
@@ -243,7 +243,7 @@ C quiet
 END
 }
 
-@test "the reason of a Close arrives though a megabyte lies behind the breach" {
+@test "the server's Close arrives even if a megabyte follows the faulty frame" {
     start_chat
     play <<'END'
 A join

@@ -22,7 +22,7 @@ POSIX='_exit accept bind clock_gettime close exit fcntl fflush fprintf freeaddri
 # What compilers make of these where that is shorter.
 POSIX+=' bcmp fputc fputs fwrite memchr putchar puts stpcpy strcpy'
 
-@test "the program calls POSIX functions only, and none that sets memory aside" {
+@test "the program calls only POSIX functions, and none that allocates memory" {
     skip_if_instrumented
     local name names others=
     names=$(nm -u "$ROOT/chat" 2>&1 | sed 's/.* //; s/[@$].*//')

@@ -21,7 +21,7 @@ END
     logged 'user 1 -> user 2: "Go Braves!"'
 }
 
-@test "a message that is sent to a user the moment it sees its 101 arrives" {
+@test "a message to a user arrives even if it is sent right after the user's 101" {
     start_chat
     local i
     { echo "A join"
@@ -33,7 +33,7 @@ END
     } | play
 }
 
-@test "a message to oneself comes back" {
+@test "a message to yourself arrives" {
     start_chat
     play <<'END'
 A join
@@ -43,7 +43,7 @@ A quiet
 END
 }
 
-@test "a message to nobody is dropped and logged, and its sender stays" {
+@test "a message to an unknown id is logged and not delivered, and its sender stays connected" {
     start_chat
     play <<'END'
 A join
@@ -64,7 +64,7 @@ log user 1 -> user 4097: not delivered
 END
 }
 
-@test "what was sent is what arrives, byte for byte, escapes included" {
+@test "the text of a message arrives byte for byte, with its escapes" {
     start_chat
     play <<'END'
 A join
@@ -76,7 +76,7 @@ B expect text {"sender_id":1,"message":""}
 END
 }
 
-@test "members in any order, unknown ones and white space make no difference" {
+@test "a message may have its members in any order, white space, and unknown members" {
     start_chat
     play <<'END'
 A join
@@ -106,7 +106,7 @@ B expect text {"sender_id":1,"message":"00000002"}
 END
 }
 
-@test "a binary message is read like a text, and goes out as a text" {
+@test "a binary message is read like a text message, and delivered as one" {
     start_chat
     play <<'END'
 A join
@@ -119,7 +119,7 @@ END
 
 # ---- In pieces and segments
 
-@test "a request and frames that come byte by byte are understood" {
+@test "the server understands a request and frames that arrive byte by byte" {
     start_chat
     play <<'END'
 A connect
@@ -140,7 +140,7 @@ B quiet
 END
 }
 
-@test "a big message that comes and goes in small parts arrives whole" {
+@test "a big message arrives whole, even if it is sent and received in small pieces" {
     start_chat
     play <<'END'
 B rcvbuf 4096
@@ -158,7 +158,7 @@ B quiet
 END
 }
 
-@test "many frames in one segment are all answered, in order" {
+@test "many frames in one segment are all handled, in order" {
     start_chat
     {
         echo "A join"
@@ -178,7 +178,7 @@ END
     } | play
 }
 
-@test "frames in the same segment as the request are read once the user is in" {
+@test "frames in the same segment as the request are handled when the user has joined" {
     for approach in directory router; do
         start_chat -a "$approach"
         play <<'END'
@@ -207,7 +207,7 @@ END
     done
 }
 
-@test "a frame that is never finished holds up nobody" {
+@test "an unfinished frame does not stop other messages" {
     start_chat
     play <<'END'
 A join
@@ -241,7 +241,7 @@ is_heard() {
     echo "B expect said A 8"
 }
 
-@test "who was silent among 300 is heard while two others talk without a pause" {
+@test "a silent user among 300 is heard while two others chat without a pause" {
     start_chat
     {
         printf 'U%d join\n' {1..300}
@@ -255,7 +255,7 @@ is_heard() {
 
 # ---- Ids
 
-@test "ids count from 1 in the order of handshakes, whatever the order of connections" {
+@test "users get ids from 1 in the order of their handshakes, not of their connections" {
     start_chat
     play <<'END'
 A connect
@@ -269,7 +269,7 @@ A expect id 3
 END
 }
 
-@test "a user who left is nobody, and its id is not given to another" {
+@test "no message reaches a user that left, and its id is not given to another user" {
     start_chat
     play <<'END'
 A join
@@ -287,7 +287,7 @@ C quiet
 END
 }
 
-@test "an id is never used twice, and a refused request uses up none" {
+@test "an id is never used twice, and a refused request uses up no id" {
     for approach in directory router; do
         start_chat -a "$approach"
         play <<'END'
@@ -322,7 +322,7 @@ END
     done
 }
 
-@test "users whose ids share a bucket of the table are told apart, whoever leaves first" {
+@test "users whose ids share a hash bucket get only their own messages" {
     start_chat -q
     { printf 'A join\nB join\n'
       for ((id = 3; id <= 4096; id++)); do printf 'X join\nX reset\n'; done
@@ -353,7 +353,7 @@ END
 
 # ---- Notices, and what is offered
 
-@test "who asks for notices gets the subprotocol, and is told its id first of all" {
+@test "a client that offers notices gets the subprotocol, and a notice of its id first" {
     start_chat
     play <<'END'
 A join Sec-WebSocket-Protocol: soap, notices
@@ -365,7 +365,7 @@ A quiet
 END
 }
 
-@test "who does not ask for notices sees messages and nothing else" {
+@test "a client that does not offer notices gets only messages" {
     start_chat
     play <<'END'
 A join
@@ -379,7 +379,7 @@ B quiet
 END
 }
 
-@test "in both approaches, who speaks 'notices' is told who is not connected, and nobody else" {
+@test "in both approaches, only a client with notices hears that a recipient is not connected" {
     local approach
     for approach in directory router; do
         start_chat -a "$approach"
@@ -404,7 +404,7 @@ END
     done
 }
 
-@test "an extension that is offered is not taken" {
+@test "the server accepts no extension" {
     start_chat
     play <<'END'
 A join Sec-WebSocket-Extensions: permessage-deflate

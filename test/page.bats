@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.7.0
 load helper
 
-@test "the 426 page says what this is, and what to type in a terminal and in a browser" {
+@test "the 426 page explains the server, and what to type in a terminal and in a browser" {
     start_chat
     play <<'END'
 A connect
@@ -20,7 +20,7 @@ A expect eof
 END
 }
 
-@test "the 426 page lists who is online" {
+@test "the 426 page lists the users online" {
     start_chat
     play <<'END'
 A connect
@@ -39,7 +39,7 @@ E expect body Online: 2, users 1 3
 END
 }
 
-@test "of many who are online, the 426 page lists the first 100, and the total" {
+@test "the 426 page lists the first 100 users, and the number of all" {
     start_chat
     {
         printf 'U%d join\n' {1..130}
@@ -55,7 +55,7 @@ END
     } | play
 }
 
-@test "of a Host that no host has, as much as a name may have is shown" {
+@test "the 426 page shows at most 256 characters of Host" {
     start_chat
     play <<END
 A connect
@@ -66,7 +66,7 @@ A expect no body $(printf 'x%.0s' {1..257})
 END
 }
 
-@test "HEAD gets the header of the answer to GET, and no body" {
+@test "HEAD gets the same headers as GET, and no body" {
     local get head
     start_chat
     get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')

@@ -34,7 +34,7 @@ play_case() {
     { cat; printf '%s\n' 'Z join' 'Z quiet'; } | play
 }
 
-@test "01 firefox-connection-list: a list in Connection is an upgrade as well" {
+@test "01 firefox-connection-list: Connection may be a list that contains Upgrade" {
     play_case <<END
 A connect
 # Connection: keep-alive, Upgrade
@@ -44,7 +44,7 @@ A quiet
 END
 }
 
-@test "02 request-in-one-byte-writes: the 101 comes after the last byte, and not before" {
+@test "02 request-in-one-byte-writes: the 101 comes after the last byte, not earlier" {
     play_case <<END
 A connect
 A pieces 1
@@ -59,7 +59,7 @@ A expect id 2
 END
 }
 
-@test "03 wrong-version: version 8 gets 426 and hears that it should be 13" {
+@test "03 wrong-version: version 8 gets 426, and the answer names version 13" {
     play_case <<END
 A connect
 A hex $GET$HOST$UPGRADE$CONNECTION$KEY${NO_VERSION}380d0a$END
@@ -69,7 +69,7 @@ A expect eof
 END
 }
 
-@test "04 key-not-16-bytes: a key that stands for 12 bytes gets 400" {
+@test "04 key-not-16-bytes: a key of 12 bytes gets 400" {
     play_case <<END
 A connect
 # U3RyZWFtKDIsID8p
@@ -79,7 +79,7 @@ A expect eof
 END
 }
 
-@test "05 no-key-at-all: 400, and the next user is user 1" {
+@test "05 no-key-at-all: a request without a key gets 400, and the next user is user 1" {
     play_case <<END
 A connect
 A hex $GET$HOST$UPGRADE$CONNECTION$VERSION$END
@@ -90,7 +90,7 @@ B expect id 1
 END
 }
 
-@test "06 cross-origin: a page from elsewhere gets 403" {
+@test "06 cross-origin: a page from another origin gets 403" {
     play_case <<END
 A connect
 # Origin: http://evil.example
@@ -100,7 +100,7 @@ A expect eof
 END
 }
 
-@test "07 plain-get: who opens the address in a browser gets 426 and a text to read" {
+@test "07 plain-get: a browser that opens the address gets 426 and a text to read" {
     play_case <<END
 A connect
 # Connection: close
@@ -112,7 +112,7 @@ A expect eof
 END
 }
 
-@test "08 unmasked-text: it gets Close 1002, and is not delivered" {
+@test "08 unmasked-text: an unmasked frame gets Close 1002 and is not delivered" {
     play_case <<END
 A join
 B join
@@ -124,7 +124,7 @@ B quiet
 END
 }
 
-@test "09 ping-125-and-126: the longest ping gets its pong, one byte more Close 1002" {
+@test "09 ping-125-and-126: a ping of 125 bytes gets a pong, and one of 126 bytes gets Close 1002" {
     play_case <<END
 A join
 # 125 and 126 times "p"
@@ -136,7 +136,7 @@ A expect eof
 END
 }
 
-@test "10 ping-between-fragments: the pong comes, and the message around it arrives whole" {
+@test "10 ping-between-fragments: the ping gets its pong, and the message around it arrives whole" {
     play_case <<END
 A join
 B join
@@ -149,7 +149,7 @@ B quiet
 END
 }
 
-@test "11 orphan-continuation: a continuation of nothing gets Close 1002" {
+@test "11 orphan-continuation: a continuation frame without a message gets Close 1002" {
     play_case <<END
 A join
 B join
@@ -161,7 +161,7 @@ B quiet
 END
 }
 
-@test "12 rsv1-not-agreed: a bit of an extension that nobody agreed on gets Close 1002" {
+@test "12 rsv1-not-agreed: a reserved bit gets Close 1002, because there is no extension" {
     play_case <<END
 A join
 B join
@@ -215,7 +215,7 @@ B quiet
 END
 }
 
-@test "17 binary-message: it is delivered, as a text" {
+@test "17 binary-message: a binary message is delivered as a text message" {
     play_case <<END
 A join
 B join
@@ -227,7 +227,7 @@ B quiet
 END
 }
 
-@test "18 nobody-there: a message to nobody is dropped, and its sender stays" {
+@test "18 nobody-there: a message to an unknown id is not delivered, and its sender stays connected" {
     play_case <<END
 A join
 B join
@@ -239,7 +239,7 @@ B quiet
 END
 }
 
-@test "26 origin-file: the answer names -o 'file://', and that option lets it in" {
+@test "26 origin-file: the answer names -o 'file://', and that option accepts the page" {
     local request="A hex $GET$HOST$UPGRADE$CONNECTION$KEY${VERSION}4f726967696e3a2066696c653a2f2f0d0a$END"
     start_chat -q
     play <<END
@@ -260,7 +260,7 @@ A quiet
 END
 }
 
-@test "27 raw-9b-in-the-log: log and answer show \\x9B, and are UTF-8" {
+@test "27 raw-9b-in-the-log: the log and the answer are UTF-8, and show the byte as \\x9B" {
     start_chat
     play <<END
 A join
@@ -292,7 +292,7 @@ END
     ! raw_byte '\342' || return 1
 }
 
-@test "28 curly-quotes-and-a-line-break: the notices name the quote, and say that a message is one line" {
+@test "28 curly-quotes-and-a-line-break: the notices name the curly quote and the line break" {
     play_case <<END
 A join
 # {“recipient_id”:1,“message”:“hi”}
@@ -305,7 +305,7 @@ A quiet
 END
 }
 
-@test "29 two-origins: both are let in, and no third" {
+@test "29 two-origins: both origins are accepted, and a third is refused" {
     start_chat -q -o http://a.example -o http://b.example
     play <<'END'
 A join Origin: http://a.example
@@ -316,7 +316,7 @@ C expect eof
 END
 }
 
-@test "30 tls-hello: it hears at the first byte that this port speaks no TLS" {
+@test "30 tls-hello: a TLS client hears at its first byte that this port does not speak TLS" {
     local words='this port speaks http:// and ws://, not https:// and wss://'
     start_chat
     play <<END

@@ -110,7 +110,7 @@ wrong() {
     }
 }
 
-@test "README: the functions, files, options, limits, make targets and headings that it names are there" {
+@test "README: all functions, files, options, limits, make targets and headings in it exist" {
     readme names "$ROOT/README.md"
 }
 
@@ -121,13 +121,13 @@ files_of_test() {
     echo bin
 }
 
-@test "test/README.md: each file and folder of test/ has a line, and each line a file or folder" {
+@test "test/README.md: it has one line for each file and folder of test/, and no other" {
     sed -n 's/^| `\([^`/]*\)\/*` |.*/\1/p' "$BATS_TEST_DIRNAME/README.md" | sort \
         >"$BATS_TEST_TMPDIR/lines"
     diff "$BATS_TEST_TMPDIR/lines" <(files_of_test | sort -u)
 }
 
-@test "README: its transcripts are true" {
+@test "README: its commands print what it shows" {
     need_a_class
     run -0 readme replay "$ROOT/README.md"
     [[ $output != "0 commands played" ]]
@@ -163,7 +163,7 @@ accept --> REQUEST --> router_send
 END
 }
 
-@test "what a README names is found" {
+@test "readme.sh finds the names in a correct README" {
     names
     run -0 readme names "$DRAFT"
     [ -z "$output" ]
@@ -180,7 +180,7 @@ misses() {
     }
 }
 
-@test "what a README names is missed if it is not there" {
+@test "readme.sh reports a name that does not exist" {
     misses 's/](#the-main/](#our-main/' 'heading #our-main-function-a-tour'
     misses 's/test\/\*/test\/*.no/' 'file test/*.no.bats'
     misses 's/bin\/bench/bin\/bank/' 'file test/bin/bank'
@@ -208,7 +208,7 @@ misses() {
     misses 's/router_send/router_post/' router_post
 }
 
-@test "a name that is left in a comment alone is missed" {
+@test "readme.sh reports a name that only a comment contains" {
     local copy=$BATS_TEST_TMPDIR/copy
     mkdir -p "$copy/test/prove"
     cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$ROOT/chat" "$copy"
@@ -221,14 +221,14 @@ misses() {
     [ "$output" = "$DRAFT: there is no find_user" ]
 }
 
-@test "a transcript is found true, on whatever port, with whatever varies" {
+@test "readme.sh accepts a correct transcript with another port and other varying parts" {
     need_a_class
     draft
     run -0 readme replay "$DRAFT"
     [ "$output" = "7 commands played" ]
 }
 
-@test "a transcript is found wrong in the line that is wrong" {
+@test "readme.sh reports the wrong line of a transcript" {
     need_a_class
     wrong 19 '19s/user 1/user 3/'                       # who it is
     wrong 19 '19s/37152/8080/'                          # a port that the system did not choose

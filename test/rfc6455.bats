@@ -48,14 +48,14 @@ check() {
     ' "$BATS_TEST_TMPDIR"/{tests,labels,functions} "$1"
 }
 
-@test "each rule of RFC 6455 names a function that keeps it and a test that shows it, or a reason" {
+@test "each rule of RFC 6455 names its function and its test, or a reason" {
     run check prove/rfc6455.md
     echo "$output"
     [ "$status" = 0 ]
     [[ $output =~ ^[0-9]{2,}\ rows,\ [0-9]{2,}\ functions$ ]]
 }
 
-@test "a row that names what is not there is found" {
+@test "a row with a missing function or test is reported" {
     wrong() {
         printf '| section | rule | kept by | shown by |\n|---|---|---|---|\n%s\n' "$1" >"$BATS_TEST_TMPDIR/draft.md"
         run -1 check "$BATS_TEST_TMPDIR/draft.md"

@@ -30,7 +30,7 @@ five_users() {
 
 # ---- Once, and in order
 
-@test "a recipient that pauses and then reads on gets everything once and in order, big and small" {
+@test "a recipient that pauses and reads on gets every message once and in order, big and small" {
     with_both <<END
 $(five_users)
 C say R 20 3000
@@ -48,7 +48,7 @@ D expect said C 20
 END
 }
 
-@test "a recipient that is slower than everybody gets everything" {
+@test "a recipient that is slower than all senders gets every message" {
     with_both <<END
 $(five_users)
 C say R 1000 200
@@ -60,7 +60,7 @@ C quiet
 END
 }
 
-@test "whoever writes to itself without reading is parked, and then gets it all" {
+@test "a user that writes to itself without reading is parked, and then gets every message" {
     with_both <<'END'
 A rcvbuf 4096
 A join
@@ -76,7 +76,7 @@ B expect said A 20
 END
 }
 
-@test "fifty frames in one segment to a full recipient all arrive, with nothing sent after them" {
+@test "fifty frames in one segment to a full recipient all arrive, even if the sender sends no more" {
     with_both <<END
 $(five_users)
 C cork
@@ -88,7 +88,7 @@ R quiet
 END
 }
 
-@test "a frame that was cut when its sender was parked goes on where it was cut" {
+@test "a frame that was incomplete when its sender was parked arrives whole" {
     with_both <<END
 $(five_users)
 C cork
@@ -126,7 +126,7 @@ served_in_the_order_of_arrival() {
     [ "$(order_of 345)" = 435435 ]
 }
 
-@test "who waits for the same recipient is served in the order of arrival, big or small" {
+@test "senders that wait for the same recipient take turns in the order of arrival, with big and small messages" {
     with_both served_in_the_order_of_arrival <<END
 $(five_users)
 D say R 20000 2
@@ -174,21 +174,21 @@ all_say_both() {
     done
 }
 
-@test "sixteen senders to one recipient get the same share" {
+@test "sixteen senders to one recipient get equal shares" {
     with_both <<<"$(share_of_sixteen all_say_small 24000)"
 }
 
-@test "of sixteen senders, the one with big messages among small ones gets the same share" {
+@test "of sixteen senders, one with big messages gets the same share as the others" {
     with_both <<<"$(share_of_sixteen one_says_big 4800)"
 }
 
-@test "sixteen senders, each of big and small messages, get the same share" {
+@test "sixteen senders of both big and small messages get equal shares" {
     with_both <<<"$(share_of_sixteen all_say_both 8000)"
 }
 
 # ---- The room for one reply
 
-@test "pings without end from a client that does not read are all answered, in order" {
+@test "thousands of pings from a client that does not read all get their pongs, in order" {
     local long
     long=$(printf '%0100d' 0)
     with_both <<END
@@ -205,7 +205,7 @@ A quiet
 END
 }
 
-@test "mistakes without end from a client that does not read all get their notices" {
+@test "thousands of mistakes from a client that does not read all get their notices" {
     with_both <<END
 A rcvbuf 4096
 A join
@@ -220,7 +220,7 @@ A quiet
 END
 }
 
-@test "messages to nobody from a client that does not read all get their notices" {
+@test "thousands of messages to an unknown id from a client that does not read all get their notices" {
     with_both <<END
 A rcvbuf 4096
 A join Sec-WebSocket-Protocol: notices
@@ -236,7 +236,7 @@ END
 
 # ---- Senders and recipients that leave
 
-@test "a sender that closes, ends or vanishes while it waits has not spoken in vain" {
+@test "messages of a parked sender are delivered even if it closes, ends its input or vanishes" {
     with_both <<END
 $(five_users)
 C say R 20 3
@@ -257,7 +257,7 @@ F quiet
 END
 }
 
-@test "directory: who vanishes while it waits keeps nobody waiting, and is heard to the end" {
+@test "directory: when a parked sender vanishes, its messages are delivered, and the senders parked for it continue" {
     start_chat
     play <<END
 $(five_users)
@@ -299,18 +299,18 @@ D expect said C 20
 END
 }
 
-@test "if a recipient closes, those who wait for it are told and go on" {
+@test "if a recipient closes, the senders parked for it get a notice and continue" {
     recipient_leaves 'R frame op=close code=1000'
 }
 
-@test "if the input of a recipient ends, those who wait for it are told and go on" {
+@test "if the input of a recipient ends, the senders parked for it get a notice and continue" {
     recipient_leaves 'R shutdown'
 }
 
-@test "if a recipient vanishes, those who wait for it are told and go on" {
+@test "if a recipient vanishes, the senders parked for it get a notice and continue" {
     recipient_leaves 'R reset'
 }
 
-@test "if a recipient breaks the protocol, those who wait for it are told and go on" {
+@test "if a recipient breaks the protocol, the senders parked for it get a notice and continue" {
     recipient_leaves 'R frame op=15 "x"'
 }
