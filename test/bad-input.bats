@@ -1,10 +1,11 @@
 #!/usr/bin/env bats
-# Whatever comes in, the answer says what was wrong, and everybody else talks on.
+# Bad input: the client gets an answer with the reason, and other users chat as before.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# Plays the script from standard input among users 1 and 2, who are not disturbed.
+# Plays the script from standard input while users 1 and 2 are connected.  They chat at
+# the end, to show that the script did not disturb them.
 among_users() {
     {
         printf '%s\n' 'X join' 'Y join'
@@ -20,9 +21,10 @@ END
     } | play
 }
 
-# What follows prints parts of scripts.
+# The functions below print parts of scripts.
 
-# notices: reads lines "WORDS < MESSAGE"; user A is told WORDS of each MESSAGE, and stays.
+# notices: reads lines "WORDS < MESSAGE".  For each, A sends MESSAGE and gets a notice
+# with WORDS in it.  A stays connected.
 notices() {
     local line
     echo 'A join'
@@ -32,16 +34,17 @@ notices() {
     echo 'A quiet'
 }
 
-# closes CODE WORDS COMMAND...: who does this gets Close CODE with WORDS, and then the end.
+# closes CODE WORDS COMMAND...: a client that plays these commands gets Close CODE with
+# WORDS in it, and the server closes the connection.
 closes() {
     local code=$1 words=$2
     shift 2
     printf '%s\n' 'A join' "${@/#/A }" "A expect close $code $words" 'A expect eof' 'A close'
 }
 
-# refused STATUS WORDS COMMAND [PART...]: who asks like this gets a whole answer of this
-# STATUS, with WORDS in its body and each PART ("body WORDS", "header NAME: VALUE"), and
-# then the end.
+# refused STATUS WORDS COMMAND [PART...]: a client that plays COMMAND gets a whole
+# answer of this STATUS, with WORDS in its body, and the server closes the connection.
+# The answer also has each PART: "body WORDS" or "header NAME: VALUE".
 refused() {
     local connection='close'
     if [ "$1" = 426 ]; then
@@ -67,12 +70,12 @@ no_id_used() {
     printf '%s\n' 'Z join' 'Z expect id 3'
 }
 
-# filler N: so many letters
+# filler N: prints N letters
 filler() {
     printf '%*s' "$1" '' | tr ' ' x
 }
 
-# ---- Messages that break the protocol: notices ----------------------------------------
+# ---- Messages that break the protocol: notices ---------------------------------------
 
 @test "a message with missing or wrong members gets a notice with the byte and the reason" {
     start_chat
@@ -140,7 +143,7 @@ END
 A join
 A text {"recipient_id":"2","message":"x"}
 A expect text {"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}
-# Its own quotes and backslashes are escaped.
+# Quotes and backslashes in a notice are escaped.
 A text "
 A expect notice {\"recipient_id\":2,
 A text {"a":"\x"}
@@ -184,17 +187,16 @@ A quiet
 END
 }
 
-# ---- Broken rules of WebSocket: a close code -------------------------------------------
+# ---- Frames that break the WebSocket protocol: a close code --------------------------
 
 @test "a text that is not UTF-8 gets Close 1007 at its first bad byte" {
     start_chat
     {
         closes 1007 'UTF-8 at byte 30' 'frame op=text "{\"recipient_id\":2,\"message\":\"\xff\"}"'
-        # Of a frame of 1000 bytes, and of a message that is not at its end:
+        # The frame or the message is not complete yet:
         closes 1007 'UTF-8 at byte 4' 'frame op=text size=1000 "abc\x80"'
         closes 1007 'UTF-8 at byte 6' 'frame op=text fin=0 "abc"' 'frame op=cont fin=0 "de\xff"'
-        # Only the second byte shows that this is a surrogate, of UTF-16; and then the end
-        # of the message that a character is missing the rest of its bytes.
+        # The second byte shows that the first one begins a UTF-16 surrogate:
         closes 1007 'UTF-8 at byte 2' 'frame op=text size=1000 "\xed\xa0"'
         closes 1007 'UTF-8 at byte 3' 'frame op=text "ab\xc3"'
     } | among_users
@@ -204,7 +206,7 @@ END
     start_chat
     {
         closes 1009 'limit' 'hex 81ff0000000000010001'
-        # Two fragments, of 65,000 bytes and of 537: too much by one.
+        # Two fragments of 65000 and 537 bytes: 1 byte over the limit.
         closes 1009 'limit' 'frame op=text fin=0 repeat=6500 "0123456789"' 'hex 80fe0219'
     } | among_users
 }
@@ -213,7 +215,7 @@ END
     start_chat
     among_users <<'END'
 A join
-# The braces, keys and quotes around it are 31 bytes.
+# The braces, keys and quotes around the text have 31 bytes.
 A say 2 65505
 Y expect said 3 65505
 A say 2 65506
@@ -255,7 +257,7 @@ END
     among_users <<'END'
 A join
 A frame op=text mask=0 "x"
-# Y is heard behind each, so that what the server did about A is done.
+# `Y quiet` waits until the server has handled A's last bytes.
 Y quiet
 A text x
 Y quiet
@@ -280,7 +282,7 @@ A expect eof
 END
 }
 
-# ---- Plain HTTP ------------------------------------------------------------------------
+# ---- Plain HTTP ----------------------------------------------------------------------
 
 @test "a plain GET of any path gets 426, and the server runs on" {
     start_chat
@@ -320,7 +322,7 @@ END
     } | play
 }
 
-# ---- Requests that are refused ------------------------------------------------------------
+# ---- Requests that are refused -------------------------------------------------------
 
 @test "a wrong WebSocket version gets 426, and the answer names version 13" {
     start_chat
@@ -350,7 +352,7 @@ END
         refused 400 'no Sec-WebSocket-Key' 'upgrade Sec-WebSocket-Key'
         refused 400 'several Sec-WebSocket-Key' \
             "upgrade Sec-WebSocket-Key: $key | Sec-WebSocket-Key: $key"
-        # Empty; 12, 15, 17 and 18 bytes; a character that base64 has not.
+        # An empty key; keys of 12, 15, 17 and 18 bytes; a character that is not base64.
         for key in '' U3RyZWFtKDIsID8p dGhlIHNhbXBsZSBub25j dGhlIHNhbXBsZSBub25jZWE= \
             dGhlIHNhbXBsZSBub25jZWVh 'dGhlIHNhbXBs-SBub25jZQ=='; do
             refused 400 "16 bytes in base64; it was: $key" "upgrade Sec-WebSocket-Key: $key"
@@ -490,7 +492,7 @@ END
     local head=$'GET / HTTP/1.1\r\nHost: localhost\r\nX: \r\n\r\n'
     start_chat
     {
-        # `send` has two characters for each CR and LF.
+        # In `send`, CR and LF are two characters each.
         request="GET / HTTP/1.1\r\nHost: localhost\r\nX: $(filler $((8192 - ${#head})))"
         refused 426 'WebSocket' "send \"$request\r\n\r\n\""
         refused 431 '8 KiB' "send \"${request}x\r\n\r\n\""
@@ -516,7 +518,7 @@ END
     } | among_users
 }
 
-# A subshell: the rest of the test keeps its locale.
+# Runs in a subshell, so that the test keeps its locale.
 date_now() {
     (LC_ALL=C; export LC_ALL; date -u '+Date: %a, %d %b %Y %H:%M')
 }
@@ -540,7 +542,7 @@ END
 @test "an error response is one line of text, without control characters from the request" {
     local request all body LC_ALL=C
     start_chat
-    # U+009B, C2 9B in UTF-8, starts commands in some terminals.
+    # U+009B (C2 9B in UTF-8) starts a control sequence in some terminals.
     for request in 'GET / HTTP/1.1\r\n\r\n' 'GET / HTTP/1.1\n' 'G\tT / HTTP/1.1\r\n\r\n' \
         'PUT\xc2\x9b / HTTP/1.1\r\n\r\n'; do
         all=$(answer "$request"; echo .)        # the dot keeps the last newline
@@ -579,7 +581,7 @@ END
 
 @test "bytes behind a refused request do not destroy the answer" {
     start_chat
-    # More than one read takes, in the same segments; then more of it behind the answer.
+    # The body is longer than one read of the server, and some of it follows the answer.
     among_users <<'END'
 A connect
 A cork
@@ -597,7 +599,7 @@ A expect eof
 END
 }
 
-# ---- Input that ends --------------------------------------------------------------------
+# ---- Input that ends -----------------------------------------------------------------
 
 @test "a whole request is answered even if the client's input ends behind it" {
     start_chat
@@ -628,7 +630,7 @@ A shutdown
 A expect http 400
 A expect body ended
 A expect eof
-# Nobody asked anything here.
+# B sends nothing, so it gets no answer.
 B connect
 B shutdown
 B expect eof

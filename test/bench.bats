@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What "make bench" says about its rows. Its figures are not tested: they depend on the machine.
+# The row names of "make bench".  No test checks its figures: they vary by machine.
 
 bats_require_minimum_version 1.5.0
 load helper
@@ -8,7 +8,7 @@ teardown() {
     :
 }
 
-# readme_rows: the names in the README's table of figures
+# readme_rows: prints the row names of the README's table of figures
 readme_rows() {
     sed -n '/^| work /,/^$/s/^| \([^|]*\) |.*/\1/p' "$ROOT/README.md" | grep -vE '^(work |-)'
 }

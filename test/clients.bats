@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The real curl and the real websocat, as a class would use them.
+# Real clients, curl and websocat, used as in a class.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -17,15 +17,15 @@ teardown() {
     stop_and_show_log
 }
 
-# handshake [CURL-OPTION...]: the headers of a WebSocket client, by curl
+# handshake [CURL-OPTION...]: curl sends the handshake of a WebSocket client
 handshake() {
     curl -sS -i -N --http1.1 --max-time 10 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \
         -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" \
         "http://localhost:$PORT"
 }
 
-# chat_as NAME FD [WEBSOCAT-OPTION...]: a student at a terminal, who types into FD and
-# sees what comes in NAME.out
+# chat_as NAME FD [WEBSOCAT-OPTION...]: starts a student's websocat.  The test types
+# into FD, and the student's screen is NAME.out.
 chat_as() {
     local name=$1 fd=$2
     shift 2
@@ -37,7 +37,7 @@ chat_as() {
     eventually logged "user ${#clients[@]} joined"
 }
 
-# sees NAME LINE: before long NAME has seen just this line, whole
+# sees NAME LINE: waits until this whole line is on NAME's screen
 sees() {
     eventually grep -qxF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
 }
@@ -84,7 +84,7 @@ A text {"recipient_id":1,"message":"hi"}
 A quiet
 END
     eventually grep -q '"hi"}' "$BATS_TEST_TMPDIR/curl.out"
-    # FIN and text; 30 bytes, not masked; and the JSON
+    # byte 0: FIN and text; byte 1: no mask, 30 bytes; then the JSON
     [ "$(tail -c 32 "$BATS_TEST_TMPDIR/curl.out" | od -An -tx1 -N2)" = " 81 1e" ]
     [ "$(tail -c 30 "$BATS_TEST_TMPDIR/curl.out")" = '{"sender_id":2,"message":"hi"}' ]
 }
@@ -136,7 +136,7 @@ END
     chat_as ann 5
     printf '{\n  "recipient_id": 1,\n  "message": "Go Braves!"\n}\n' >&5
     eventually eval '[ "$(wc -l <"$BATS_TEST_TMPDIR/ann.out")" -eq 4 ]'
-    # websocat sends the line break along
+    # websocat sends the line break, too: "{" and LF are 2 bytes.
     [ "$(head -n 1 "$BATS_TEST_TMPDIR/ann.out")" = \
         '{"sender_id":0,"message":"not delivered: byte 3: ends after byte 2: a message is one line"}' ]
 }

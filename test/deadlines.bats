@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# How long the server waits: for a request, for a recipient, for a sign of life, for an end.
+# How long the server waits for a request, a recipient, a sign of life, or an end.
 #
-# The first test takes the deadlines that are compiled in. All others use a hurried server or -k.
+# The first test has the real deadlines.  All others use the hurried server, or -k.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -58,7 +58,7 @@ C expect id 2
 END
 }
 
-# A byte a millisecond: the request takes longer than the 600 ms that it may.
+# One byte a millisecond: the request needs more than its 600 ms.
 @test "a request that arrives too slowly gets 408, even if its bytes never stop" {
     start_chat hurried
     play <<END
@@ -72,10 +72,10 @@ END
 
 # ---- For a recipient, here 1 s
 #
-# `clock` starts before what starts the deadline: whatever this machine does meanwhile, it
-# cannot show too little.
+# `clock` starts before the command that starts the deadline.  So even on a slow
+# machine, it never shows less time than the deadline took.
 
-# How many messages user 2 took before somebody had to wait.
+# Prints how many messages to user 2 were delivered before a sender had to wait.
 taken_without_waiting() {
     sed '/ waits for /q' "$CHAT_LOG" | grep -c '^user 1 -> user 2: "'
 }
@@ -94,10 +94,10 @@ log user 1 waits for room at user 2
 X expect said F 1000 1000
 END
         eventually logged user 1 waits for room at user 2
-        # The next ones would be the first to wait.
+        # Thirty messages fewer: nearly the first for which the sender would wait.
         echo "F say R 1000 $(($(taken_without_waiting) - 30))"
         cat <<'END'
-# The kernel finds room for a little more, once.
+# The kernel may make a little more room, once.
 F silent 200
 F say R 1000
 F silent 1100
@@ -114,7 +114,7 @@ END
     } | play
 }
 
-# Two wait, so that somebody does all the time.
+# There are two senders, so that at every moment at least one of them is parked.
 @test "when a recipient reads a byte, its deadline starts again" {
     start_chat hurried
     play <<END
@@ -164,7 +164,8 @@ log user 2 waits for room at user 1
 D say C 60000 20
 log user 3 waits for room at user 2
 D silent 500
-# That gives R time until C has been dropped.  Then nobody waits for it.
+# R reads a little, so its deadline starts again and C is dropped first.  After that, no
+# sender waits for R.
 R sip 200000
 log user 2 left: did not read for 1 s
 D quiet
@@ -183,8 +184,8 @@ END
 @test "a silent user is pinged and then dropped, unless it sends a byte" {
     start_chat -k 1
     play <<'END'
-# Silent and Listener say nothing, but Listener gets a message; Byte sends a byte,
-# which is not even a frame; Ponger does what a client should.
+# Silent sends nothing.  Listener sends nothing, but gets a message.  Byte sends one
+# byte of a frame.  Ponger answers each ping, as a client should.
 Silent join
 Listener join
 Byte join
@@ -229,7 +230,7 @@ Alive join Sec-WebSocket-Protocol: notices
 Alive expect notice you are user 2
 Silent expect ping
 Alive expect ping
-# By the time that Alive is pinged again, Silent has been so for two seconds and a half.
+# When Alive gets its second ping, Silent has been silent for 2.5 s.
 Alive silent 500
 Alive frame op=pong
 Alive expect ping
@@ -245,7 +246,8 @@ $(stuffed)
 A join
 A say R 1000
 log user 3 waits for room at user 1
-# One that falls silent later than A shows how long is too long.
+# Silent falls silent later than A.  When Silent is dropped, A has been parked longer
+# than the deadline.
 Silent join
 Silent expect ping
 R frame op=pong
@@ -270,7 +272,7 @@ END
 
 # ---- For an end
 
-# The last line fails, and has to: only the server's giving up can make it.
+# The last line of the script must fail, because the server resets the connection.
 @test "a client that goes on sending after the server's Close is cut off" {
     start_chat hurried
     run -1 play <<'END'
@@ -289,8 +291,8 @@ B quiet
 END
 }
 
-# takes_nothing COMMAND WORDS: who ends its connection by the command, with these WORDS in the
-# log, while more waits for it than it will ever take.
+# takes_nothing COMMAND WORDS: A ends its connection by this command, and the log shows
+# WORDS.  A never reads, and the server still has bytes for it.
 takes_nothing() {
     start_chat hurried
     play <<END

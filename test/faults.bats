@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A system that fails: calls of the server that are interrupted, fall short, or find no room.
+# System calls that fail: they are interrupted, do less than asked, or lack resources.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -10,9 +10,10 @@ setup_file() {
         "$BATS_TEST_DIRNAME/fuzz/shim.c" || true
 }
 
-# failing FAULTS COMMAND...: runs it where these calls fail; fuzz/shim.c has the words
+# failing FAULTS COMMAND...: runs the command, and its system calls fail as FAULTS says
+# (fuzz/shim.c explains FAULTS)
 failing() {
-    # A sanitizer wants to be the first library otherwise.
+    # Without this option, AddressSanitizer insists on being the first library.
     LD_PRELOAD=$SHIM_LIBRARY SHIM=$1 ASAN_OPTIONS=verify_asan_link_order=0 "${@:2}"
 }
 
@@ -27,7 +28,7 @@ start_failing() {
     failing "$1" start_chat "${@:2}"
 }
 
-# Each fault did happen: the server's last lines tell how often.
+# Checks that each fault did happen.  The shim prints how often when the server ends.
 all_happened() {
     stop_chat
     grep '^shim: ' "$CHAT_LOG"
@@ -53,7 +54,7 @@ C quiet
 END
 }
 
-# survives FAULTS: with both approaches, nothing is lost
+# survives FAULTS: checks with both approaches that no message is lost
 survives() {
     local approach
     for approach in directory router; do
@@ -101,7 +102,8 @@ survives() {
     done
 }
 
-# gone FAULTS: user 2, who is the second connection, is lost, and the others talk on
+# gone FAULTS: the faults hit the second connection, user 2.  The server drops it, and
+# the others chat as before.
 gone() {
     start_failing "$1"
     play <<'END'

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# A full table, and too few descriptors: who gets in, who makes room, who is told 503.
+# Too few slots or descriptors: which clients may join, are evicted, or get 503.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# The users 1 to 4, for whom there is room in a tiny server.
+# Users 1 to 4 take all slots of the tiny server.
 four_users() {
     printf '%s join\n' A B C D
 }
@@ -24,7 +24,7 @@ A text {"recipient_id":4,"message":"still here"}
 D expect text {"sender_id":1,"message":"still here"}
 F connect
 F expect http 503
-# E lingers, but not where there would be room for F.
+# E is still connected, but in a reserved slot.  Its eviction would not help F.
 no log made room
 END
 }
@@ -53,7 +53,7 @@ END
     start_chat tiny
     play <<'END'
 U join
-# Each is accepted before the next one comes: by its answer, U's ping was read behind it.
+# `U quiet` waits until the server has accepted the last connection.
 H1 connect
 H1 send "GET / HTTP/1.1\r\n"
 U quiet
@@ -63,7 +63,7 @@ H3 connect
 U quiet
 A join
 H1 expect end
-# So it would have been told that its time had passed.
+# H1 was evicted.  A request at its deadline would have got a 408.
 no log 408
 B join
 H2 expect end
@@ -106,7 +106,7 @@ END
 
 @test "seventy clients that connect at once can all join" {
     start_chat
-    # While the server stands still the kernel collects them.
+    # The server is stopped, so that all connections wait in the kernel's queue.
     { echo "signal STOP"
       printf 'U%d connect\n' {1..70}
       echo "signal CONT"

@@ -1,11 +1,13 @@
 #!/usr/bin/env bats
-# Splitting never matters, by streams that are made up here; and the promises that fuzzing looks
-# to break, for the bytes in fuzz/corpus/: a few that reach all that longer runs of it have reached.
+# Plays inputs of the fuzzers.  fuzz/split.c makes its own streams and cuts them in many
+# ways.  The other programs read the files in fuzz/corpus/.  Longer runs of the fuzzers
+# found these few files, and together they reach all the code that those runs reached.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# replay TARGET: the last file named is the one that failed
+# replay TARGET: runs a fuzzer with each file of its corpus.  If it fails, the last file
+# that it named is the cause.
 replay() {
     local files=("$BATS_TEST_DIRNAME/fuzz/corpus/$1"/*)
     ((${#files[@]} > 10))
@@ -30,12 +32,12 @@ replay() {
 
 # ---- The simulation of the whole server
 
-# A chat.c that was changed a lot, say to wait in epoll, may not fit the simulation.
+# After a large change, such as epoll for poll, chat.c may not fit its simulation.
 needs_simulation() {
     [ -x "$BIN/fuzz-chat" ] || skip "chat.c no longer fits its simulation, test/fuzz/fuzz-chat.c"
 }
 
-# simulate FILE: a run that showed a fault, in which the server now keeps its promise
+# simulate FILE: repeats a run that once showed a fault, and now must not show it
 simulate() {
     needs_simulation
     "$BIN/fuzz-chat" "$BATS_TEST_DIRNAME/fuzz/corpus/chat/$1"

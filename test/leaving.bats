@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
-# How a connection ends: vanished, out of input, closed by a user or by the server.  What was
-# sent before that counts, and the reason arrives.
+# How a connection ends: the client vanishes, its input ends, or one side sends a
+# Close.  All earlier messages are still delivered, and the client learns the reason.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# ---- Peers that vanish
+# ---- Clients that vanish
 
 @test "when a client vanishes, it is not connected any more, and the others chat as before" {
     start_chat
@@ -21,7 +21,7 @@ B quiet
 END
 }
 
-# The server sleeps while user 1 writes and goes, so that it finds both at once.
+# The server is stopped while user 1 writes and vanishes, so it sees both at once.
 @test "messages that a user sent just before it vanished are still delivered" {
     start_chat
     play <<'END'
@@ -38,8 +38,8 @@ B quiet
 END
 }
 
-# User 3 vanishes while it waits to be read; the write that user 4 causes then fails.
-# (Behind an end of input such a write also raises SIGPIPE.)
+# User 3 is parked, so the server does not read it, and it vanishes.  User 4 writes to
+# it, and that write fails.  (After an end of input, such a write also raises SIGPIPE.)
 @test "if a write to a user fails, its earlier messages are still delivered" {
     start_chat
     play <<END
@@ -59,7 +59,7 @@ log user 4 -> user 3: not delivered: user 3 is not connected
 R expect said 2,3 0 23
 B expect text {"sender_id":3,"message":"farewell"}
 B quiet
-# Some bytes to it were lost, but none from it.
+# The log may name lost bytes to user 3, but none from it.
 run ! grep "user 3.*lost.* [1-9][0-9]* from it" "\$CHAT_LOG"
 END
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The log: a line an event, which no message can play with, and none with -q.
+# The log: one line for each event, and none with -q.  No message can damage it.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -55,7 +55,7 @@ END
 
 @test "no message can send control characters to the terminal" {
     start_chat
-    # C2 9B starts commands in some terminals, as ESC [ does; C2 A0 is just a space
+    # In some terminals, C2 9B starts a control sequence, like ESC [.  C2 A0 is a space.
     local csi=$'\xc2\x9b' space=$'\xc2\xa0' del=$'\x7f'
     play <<END
 A join
@@ -115,7 +115,7 @@ END
 @test "no message can change the writing direction of the log" {
     local first last near
     start_chat
-    # U+202A, U+202E, U+2066 and U+2069; their neighbours are shown
+    # U+202A to U+202E and U+2066 to U+2069 change the direction, unlike their neighbours.
     first=$'\xe2\x80\xaa\xe2\x80\xae' last=$'\xe2\x81\xa6\xe2\x81\xa9'
     near=$'\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa'
     play <<END

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A message arrives: once, unaltered, in order, and at the user who has that id.
+# Each message arrives once, unchanged, in order, and only at the user with that id.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -93,7 +93,7 @@ END
 
 @test "the largest message arrives, in one frame and in fragments" {
     start_chat
-    # 65536 bytes of JSON: 31 are around the text, {"recipient_id":2,"message":""}
+    # The limit is 65536 bytes of JSON, and {"recipient_id":2,"message":""} has 31.
     play <<'END'
 A join
 B join
@@ -225,16 +225,16 @@ C quiet
 END
 }
 
-# ---- From a user who was silent
+# ---- From a user that was silent
 
-# talk N [,USER]: A and B exchange 2 N messages without a pause.  In one of the rounds, B
-# may get the message that USER sent instead, and is one of A's behind from then on.
+# talk N [,USER]: A and B exchange 2 N messages without a pause.  In one round, B may
+# get USER's message in place of A's.  After it, B is one of A's messages behind.
 talk() {
     printf "A say B 8\nB expect said A${2-} 8\nB say A 8\nA expect said B 8\n%.0s" $(seq "$1")
 }
 
-# B is one behind in the end if the silent one was heard by then.  Nobody looks for it when
-# A and B make a pause; so the order in which things come to B tells, and no clock.
+# If the server has heard USER in that time, B is one message behind at the end.  So the
+# order in which B gets its messages decides, and no clock.
 is_heard() {
     echo "$1 say B 8"
     talk 1500 ",$1"
@@ -327,7 +327,7 @@ END
     { printf 'A join\nB join\n'
       for ((id = 3; id <= 4096; id++)); do printf 'X join\nX reset\n'; done
       cat <<'END'
-# 1 and 4097 share one, 2 and 4098 another.
+# Ids 1 and 4097 share a bucket, and so do 2 and 4098.
 A2 join
 A2 expect id 4097
 B2 join Sec-WebSocket-Protocol: notices
@@ -336,7 +336,8 @@ A text {"recipient_id":4097,"message":"to A2"}
 A2 expect text {"sender_id":1,"message":"to A2"}
 A2 text {"recipient_id":1,"message":"to A"}
 A expect text {"sender_id":4097,"message":"to A"}
-# The first that came leaves, and the last: they are gone once the next one is in.
+# The older user of one bucket leaves, then the newer user of the other.  Each is gone
+# when the next user has joined.
 A close
 C join
 B2 text {"recipient_id":1,"message":"gone"}
@@ -351,7 +352,7 @@ END
     } | play
 }
 
-# ---- Notices, and what is offered
+# ---- Notices and extensions
 
 @test "a client that offers notices gets the subprotocol, and a notice of its id first" {
     start_chat

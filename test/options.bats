@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# The command line, the limits that are compiled in, and where the server listens.
+# The command line, the compiled limits, and the addresses at which the server listens.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# wrong MESSAGE OPTION...: these options are refused, with this line and the usage
+# wrong MESSAGE OPTION...: the server refuses these options with MESSAGE and the usage
 wrong() {
     local message=$1
     shift
@@ -74,7 +74,7 @@ END
     done
 }
 
-# several ADDRESS...: a program `chat` for which several.test has these addresses
+# several ADDRESS...: makes a program `chat` that sees these addresses for several.test
 several() {
     unshare -rm true 2>/dev/null || skip "a file system of one's own is not to be had here"
     printf '%s several.test\n' "$@" >"$BATS_TEST_TMPDIR/hosts"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# Who is let in: programs, pages that this server served, and what -o names.
+# Which clients may connect: programs, pages from this server, and the origins after -o.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# try VERDICT HOST ORIGIN: 101 or 403
+# try STATUS HOST ORIGIN: a request with this Host and Origin gets STATUS, 101 or 403
 try() {
     local verdict=$1
     [ "$verdict" = 101 ] && verdict="A expect welcome" || verdict="A expect http $verdict"
@@ -145,7 +145,7 @@ END
     done
 }
 
-# advised ORIGIN OPTION: a 403 for the origin names the option, which then lets it in
+# advised ORIGIN OPTION: a 403 for ORIGIN names -o OPTION, which then accepts ORIGIN
 advised() {
     try_advice="A upgrade Origin: $1
 A expect http 403

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What curl and a browser see of the server: a page that explains it.
+# The page that curl and a browser get from the server.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -43,7 +43,7 @@ END
     start_chat
     {
         printf 'U%d join\n' {1..130}
-        # Two of the first are gone, and the next in order take their places.
+        # Two of the first 100 leave, so the list shows two later users.
         printf '%s\n' 'U1 close' 'U50 close' 'log user 1 left' 'log user 50 left'
         cat <<END
 A connect
@@ -73,6 +73,6 @@ END
     head=$(answer 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n')
     [[ $head == "HTTP/1.1 426 "* ]]
     [ "$(content_length "$head")" -gt 100 ]
-    # ($(...) cuts the empty line's newline off.)
+    # ($(...) removes the newline at the end.)
     [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]
 }

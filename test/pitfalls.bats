@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# Inputs that brought down or fooled other WebSocket servers, as their public
-# bug reports tell it.  The bytes are the reports', in hexadecimal; all frames have the
-# mask of the RFC's examples, 37 fa 21 3d.  A is user 1 and B user 2, where they join.
+# Inputs that crashed or fooled other WebSocket servers, from their public bug reports.
+# The bytes are in hexadecimal.  All masked frames have the mask of the RFC's examples,
+# 37 fa 21 3d.  If A and B join, they are users 1 and 2.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -17,18 +17,17 @@ NO_KEY=5365632d576562536f636b65742d4b65793a20                   # Sec-WebSocket-
 KEY=${NO_KEY}6447686c49484e68625842735a5342756232356a5a513d3d0d0a
 END=0d0a                                                        # the empty line
 
-# raw_byte BYTE: the log has it as it is
+# raw_byte BYTE: the log contains this byte, not escaped
 raw_byte() {
     LC_ALL=C grep -qa "$(printf "$1")" "$CHAT_LOG"
 }
 
-# times N HEX
+# times N HEX: prints HEX N times
 times() {
     printf "$2%.0s" $(seq "$1")
 }
 
-# Plays the case from standard input; then the server must still be up, for those who
-# are connected and for the next who comes.
+# Plays the case from standard input.  After it, the server must accept a new client.
 play_case() {
     start_chat -q
     { cat; printf '%s\n' 'Z join' 'Z quiet'; } | play
@@ -49,7 +48,7 @@ END
 A connect
 A pieces 1
 A hex $GET$HOST$UPGRADE$CONNECTION$KEY${VERSION}0d
-# Whoever comes now shows that the server has seen these bytes and is not done with A.
+# B joins, so the server has read all of A's bytes.  A has got no answer yet.
 B join
 B expect id 1
 A silent 1
@@ -116,7 +115,7 @@ END
     play_case <<END
 A join
 B join
-# {"recipient_id":2,"message":"bare"}, as it is
+# {"recipient_id":2,"message":"bare"}, not masked
 A hex 81237b22726563697069656e745f6964223a322c226d657373616765223a2262617265227d
 A expect close 1002 mask
 A expect eof
@@ -140,7 +139,7 @@ END
     play_case <<END
 A join
 B join
-# {"recipient, the ping "mid", and _id":2,"message":"hello"}
+# the fragment {"recipient, the ping "mid", and the fragment _id":2,"message":"hello"}
 A hex 018b37fa213d4cd8535854935154529455898337fa213d5a9345809937fa213d6893451f0dc80d1f5a9f524e569d441f0dd849585b964e1f4a
 A expect pong "mid"
 B expect text {"sender_id":1,"message":"hello"}
@@ -267,7 +266,7 @@ A join
 # 9B 32 4A
 A hex 828337fa213dacc86b
 A expect notice not delivered: byte 1: not UTF-8
-# FF; C3 at the end; and E2 82, cut out of a longer character
+# FF; C3 at the end of a message; E2 82, the first two bytes of a character of three
 A hex 828137fa213dc8
 A expect notice not UTF-8
 A hex 828237fa213d5639

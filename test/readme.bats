@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What README.md shows and names is so; and prove/readme.sh, which says that, can tell.
+# Checks README.md with prove/readme.sh: its commands print what it shows, and the names
+# in it exist.  Further tests check that prove/readme.sh finds mistakes.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -25,7 +26,7 @@ need_a_class() {
     env --default-signal true 2>/dev/null || skip "env is not coreutils'"
 }
 
-# A README in order, with one of everything that a transcript can have.
+# A correct README with one of each thing that a transcript can contain.
 draft() {
     cat >"$DRAFT" <<'END'
 # chat
@@ -94,7 +95,8 @@ hello world
 END
 }
 
-# wrong LINE SED-COMMAND: the section with that line, changed so, is not true there
+# wrong LINE SED-COMMAND: changes the draft's section with this line.  readme.sh must
+# report the line as wrong.
 wrong() {
     local others='36,$s/.*//'
     (($1 < 36)) || others='5,35s/.*//'
@@ -114,7 +116,8 @@ wrong() {
     readme names "$ROOT/README.md"
 }
 
-# What git knows in test/, or all that is there: a file that you have just begun needs no line.
+# Lists the files of test/ that git knows, or all files if there is no git.  So a file
+# that you have just begun needs no line yet.
 files_of_test() {
     cd "$BATS_TEST_DIRNAME"
     { git ls-files 2>/dev/null | grep . || ls; } | sed 's|/.*||' | grep -vx README.md
@@ -133,7 +136,7 @@ files_of_test() {
     [[ $output != "0 commands played" ]]
 }
 
-# A README in order, with a name of each form that is looked up (readme.sh, Names).
+# A correct README with a name of each form that readme.sh looks up (there: Names).
 names() {
     cat >"$DRAFT" <<'END'
 # The `main` function, a tour
@@ -169,7 +172,7 @@ END
     [ -z "$output" ]
 }
 
-# misses SED-COMMAND WHAT: after this change, just that is not there
+# misses SED-COMMAND NAME: after this change, readme.sh reports that NAME does not exist
 misses() {
     names
     sed "$1" "$DRAFT" >"$DRAFT.changed"

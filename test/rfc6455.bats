@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The table of rules, prove/rfc6455.md, speaks of functions and tests that there are.
+# The functions and tests in the table of rules, prove/rfc6455.md, must exist.
 
 bats_require_minimum_version 1.7.0
 
@@ -7,7 +7,7 @@ setup() {
     cd "$BATS_TEST_DIRNAME"
 }
 
-# check FILE: says what is wrong in which row, and fails if anything is
+# check FILE: prints what is wrong in each row, and fails if anything is
 check() {
     grep -h '^@test' ./*.bats | sed 's/^@test "\(.*\)" {$/\1/' >"$BATS_TEST_TMPDIR/tests"
     sed -n 's/^    { "\([^"]*\)", BYTES(.*/\1/p' unit.c >"$BATS_TEST_TMPDIR/labels"

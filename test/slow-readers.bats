@@ -1,15 +1,15 @@
 #!/usr/bin/env bats
-# The promise to whoever finds no room: to wait, in turn, and to lose nothing.
+# If a recipient's outbox is full, its senders wait in turn, and no message is lost.
 #
-# Almost all of it holds for both approaches, so that a script is played with each.
+# Nearly all of this holds for both approaches, so most scripts are played with each.
 
 bats_require_minimum_version 1.7.0
 load helper
 
 set -o pipefail
 
-# with_both [COMMAND] < SCRIPT: plays it with each approach, and then runs the command, which
-# looks into the log.
+# with_both [COMMAND] < SCRIPT: plays the script with each approach, and then runs the
+# command, which checks the log.
 with_both() {
     local script approach
     script=$(cat)
@@ -22,7 +22,7 @@ with_both() {
     done
 }
 
-# Users 1 to 5: R does not read, F waits for it, and C, D and E are there; E speaks `notices`.
+# R, F, C, D and E are users 1 to 5.  R does not read, F is parked, and E gets notices.
 five_users() {
     stuffed 'C join' 'D join' 'E join Sec-WebSocket-Protocol: notices' \
         'E expect notice you are user 5'
@@ -117,7 +117,7 @@ END
 
 # ---- In turn
 
-# The users whose messages went to user 1, in this order.
+# Prints the senders of the messages to user 1, in the order of delivery.
 order_of() {
     sed -n "s/^user \([$1]\) -> user 1: \".*/\1/p" "$CHAT_LOG" | tr -d '\n'
 }
@@ -126,7 +126,7 @@ served_in_the_order_of_arrival() {
     [ "$(order_of 345)" = 435435 ]
 }
 
-@test "senders that wait for the same recipient take turns in the order of arrival, with big and small messages" {
+@test "senders that wait for the same recipient take turns in the order of arrival" {
     with_both served_in_the_order_of_arrival <<END
 $(five_users)
 D say R 20000 2
@@ -140,8 +140,9 @@ R quiet
 END
 }
 
-# share_of_sixteen COMMAND COUNT: COMMAND prints what S1 to S16 say to R, each more than R
-# reads of it.  F makes them all wait; once it is through, they share COUNT messages.
+# share_of_sixteen COMMAND COUNT: COMMAND prints the lines with which S1 to S16 flood
+# R.  All of them are parked behind F.  When F's messages are delivered, R reads COUNT
+# more messages, and the sixteen must have equal shares of them.
 share_of_sixteen() {
     cat <<END
 R rcvbuf 4096
@@ -257,7 +258,7 @@ F quiet
 END
 }
 
-@test "directory: when a parked sender vanishes, its messages are delivered, and the senders parked for it continue" {
+@test "directory: when a parked sender vanishes, its messages are delivered, and its own senders continue" {
     start_chat
     play <<END
 $(five_users)
@@ -275,12 +276,13 @@ R quiet
 END
 }
 
-# Every message of users 2, 3 and 5 is in the log, delivered or not.
+# The log has a line for every message of users 2, 3 and 5, delivered or not.
 all_is_accounted_for() {
     [ "$(grep -c '^user [235] -> user 1: ' "$CHAT_LOG")" -eq 24 ]
 }
 
-# recipient_leaves COMMAND: in this way.  Their deadline, 10 s, is out of reach here.
+# recipient_leaves COMMAND: R leaves by this command while three senders are parked for
+# it.  The deadline of 10 s is too far away to drop R before.
 recipient_leaves() {
     with_both all_is_accounted_for <<END
 $(five_users)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The end: a good-bye to everyone, and no message lost without a line in the log.
+# How the server stops: it sends a Close to every user, and logs every lost message.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -95,7 +95,7 @@ END
 $(stuffed 'C join')
 C say R 20
 log user 3 waits for
-# It finds the signal and the room in one look.
+# The server is stopped meanwhile, so it sees the signal and the room in one poll().
 signal STOP
 R sip 100000
 signal TERM
@@ -128,6 +128,6 @@ END
     local status=0
     await_end || status=$?
     [ "$status" -eq 1 ]
-    # it did not get as far as to tell what is lost
+    # It ended before it could log the lost bytes.
     run ! logged "the server stopped"
 }

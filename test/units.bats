@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The files that do no I/O, by tables in unit.c.
+# Tests of the files that do no I/O.  unit.c has the tables of inputs and results.
 
 bats_require_minimum_version 1.7.0
 load helper
