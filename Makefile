@@ -1,13 +1,13 @@
 # The chat server: make && ./chat
 #
-# "make" always compiles, which takes a second, so that other limits are never
-# silently ignored:  make CLIENTS=10000 MESSAGE=4096
-# The limits are at the top of chat.c; "chat -h" prints those compiled in.
+# "make" compiles everything each time, which takes a second.  So you can change the
+# limits without "make clean":  make CLIENTS=10000 MESSAGE=4096
+# The limits are at the top of chat.c.  "chat -h" prints the compiled ones.
 
 .POSIX:
 
 CC = cc
-# Unmasking is a loop that gcc turns into vector instructions from -O3 on only.
+# From -O3 on, gcc uses vector instructions to unmask frames.
 CFLAGS = -O3
 STD = -std=c99 -pedantic -D_POSIX_C_SOURCE=200809L
 WARN = -Wall -Wextra -Wconversion -Wshadow
@@ -15,14 +15,14 @@ COMPILE = $(CC) $(STD) $(WARN) $(CFLAGS)
 LIMITS = $(CLIENTS:%=-DCLIENTS=%) $(MESSAGE:%=-DMESSAGE=%)
 PROTOCOL = ws.c json.c sha1.c base64.c
 
-# The real server but for its patience; and the same with few places.
+# Two servers for the tests: one with short deadlines, and one with few slots as well.
 HURRIED = -DHANDSHAKE_MS=600 -DCLOSE_MS=500 -DCLOSE_ALL_MS=1000 -DSTALL_MS=1000
 TINY = $(HURRIED) -DCLIENTS=4
 
 chat: always
 	$(COMPILE) $(LIMITS) -o chat chat.c $(PROTOCOL)
 
-## test: pass the tests; needs bats
+## test: run the tests; needs bats
 test: chat test-programs
 	@sh test/run.sh
 
@@ -43,7 +43,7 @@ test-programs: always
 	then cat test/bin/fuzz-chat.log >&2; \
 	else echo "chat.c no longer fits its simulation, test/fuzz/fuzz-chat.c: those tests are skipped" >&2; fi
 
-## demo: watch what a user who does not read does to others; half a minute
+## demo: watch how a user that does not read stops others; half a minute
 demo: chat always
 	@mkdir -p test/bin
 	$(COMPILE) -o test/bin/demo test/measure/demo.c

@@ -1,14 +1,14 @@
 /* base64.c -- base64, RFC 4648 section 4: three bytes in four characters.
  *
- * The opening handshake carries two values in it: the client's key, 16 bytes,
- * and the server's answer to it, a SHA-1 of 20 (RFC 6455 section 4.2.2). */
+ * The opening handshake uses it for two values: the client's key of 16 bytes, and the
+ * server's answer, a SHA-1 of 20 bytes (RFC 6455 section 4.2.2). */
 
 #include "ws.h"
 
 static const char alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* The 6 bits that c stands for, or -1. */
+/* Returns the 6 bits that c encodes, or -1. */
 static int bits_of(char c)
 {
     for (int i = 0; i < 64; i++)
@@ -32,7 +32,7 @@ size_t base64_encode(const uint8_t *data, size_t len, char *out)
     return size;
 }
 
-/* Padding stands only at the end of the last group: xx== or xxx=. */
+/* Counts the padding, which ends the last group only: xx== or xxx=. */
 static size_t padding(const char *text, size_t len)
 {
     if (len < 4 || text[len - 1] != '=')
@@ -40,8 +40,9 @@ static size_t padding(const char *text, size_t len)
     return text[len - 2] == '=' ? 2 : 1;
 }
 
-/* The bits that padding leaves over may be anything: RFC 4648 section 3.5
- * leaves it to the decoder, and a key typed by hand seldom has them at 0. */
+/* The last character before the padding has 2 or 4 unused bits.  RFC 4648 section 3.5
+ * lets the decoder choose whether they must be 0.  Here they may have any value,
+ * because a key that is typed by hand seldom has them at 0. */
 bool base64_decode(const char *text, size_t len, uint8_t *out, size_t cap, size_t *size)
 {
     size_t pad = padding(text, len);
@@ -56,7 +57,7 @@ bool base64_decode(const char *text, size_t len, uint8_t *out, size_t cap, size_
             return false;
         group = (group << 6 | (uint32_t)bits) & 0xFFFFFF;
         if (i % 4 == 0)
-            continue;               /* 6 bits: not yet a byte */
+            continue;               /* only 6 bits so far, less than a byte */
         if (n >= cap)
             return false;
         out[n++] = (uint8_t)(group >> (6 - 2 * (i % 4)) & 0xFF);

@@ -1,10 +1,12 @@
 /* json.c -- the two JSON objects of the chat protocol, RFC 8259.
  *
- * A scanner walks over the text once and checks all of the grammar.  It reads
- * every byte through byte_at, which knows the end: there it sees -1, a
- * character that no rule allows.  Each function for a rule is called at the
- * rule's first byte, returns true behind its last one, or returns false with
- * the place and the reason noted.
+ * A scanner goes through the text once and checks the whole grammar.  Behind the last
+ * byte, byte_at returns -1, and no rule allows that value.
+ *
+ * Each rule of the grammar has a function.  When it is called, s->at is at the rule's
+ * first byte.  If the text follows the rule, the function returns true and s->at is
+ * behind the rule's last byte.  If not, it returns false, s->at is at the fault, and
+ * s->wanted describes it.
  *
  * Order: strings (7), numbers (6), values and nesting (3 to 5), keys, the
  * chat message, writing. */
@@ -41,22 +43,26 @@ static int skip_space(struct scan *s)
 
 /* ---- Strings, RFC 8259 section 7 ------------------------------------------------- */
 
-/* Does the byte stand for itself in a string? */
+/* May the byte stand in a string without an escape? */
 static bool is_plain(uint8_t byte)
 {
     return byte >= ' ' && byte != '"' && byte != '\\';
 }
 
-/* The byte in each of eight places. */
+/* A word of 8 bytes that are all equal. */
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* The top bit of each byte is set if the byte is special, one that does not stand
- * for itself; all other bits are 0.
- *   - Taking n from a byte below n borrows, and so sets its top bit.
- *   - Flipping bit 1 turns a quote, 0x22, into 0x20, and leaves control characters
- *     below 0x20.  So one subtraction, of 0x21, finds both.
- *   - Flipping the bits that a backslash has makes a backslash 0, and nothing else.
- *   - Bytes of UTF-8 had the top bit set before: "& ~word" leaves them out. */
+/* Looks for special bytes in 8 bytes at once.  A byte is special if it is not plain: a
+ * quote, a backslash or a control character.  The result is 0 if none is special.
+ * Otherwise the top bit of each special byte is set.  (The byte above a special one may
+ * have it, too, because of the borrow.)
+ *   - Subtracting n from a byte below n gives a negative result: its top bit is set.
+ *   - Flipping bit 1 turns a quote, 0x22, into 0x20.  A control character stays below
+ *     0x20.  So one subtraction of 0x21 finds both.
+ *   - Flipping the bits of 0x5C turns a backslash into 0, and no other byte.  So a
+ *     subtraction of 1 finds it.
+ *   - The bytes of a character beyond ASCII have the top bit set from the start.
+ *     "& ~word" clears it. */
 static uint64_t special(const uint8_t *text, size_t i)
 {
     uint64_t word, quote, backslash;
@@ -66,8 +72,8 @@ static uint64_t special(const uint8_t *text, size_t i)
     return (quote | backslash) & ~word & EACH(0x80);
 }
 
-/* Moves to the next special byte: by sixteen bytes, which is fastest in a long
- * string, then by eight, then by one. */
+/* Moves to the next special byte: in steps of 16 bytes, which is the fastest in a long
+ * string, then of 8, then of 1. */
 static void skip_plain(struct scan *s)
 {
     const uint8_t *text = s->text;
@@ -191,7 +197,7 @@ static bool scalar(struct scan *s)
     }
 }
 
-/* A key and its colon; *at is where the key's first quote is. */
+/* Reads a key and its colon.  Sets *at to the key's first quote. */
 static bool key(struct scan *s, size_t *at)
 {
     if (skip_space(s) != '"')
@@ -205,8 +211,9 @@ static bool key(struct scan *s, size_t *at)
     return true;
 }
 
-/* The arrays and objects that are open: instead of a call for each level, a
- * bit for each level, 1 for an object, the innermost lowest. */
+/* The open arrays and objects, one bit for each level: 1 for an object, 0 for an array.
+ * The lowest bit is the innermost level.  In many parsers, a function calls itself for
+ * each level.  With bits, no function calls itself, and the stack stays small. */
 struct nest {
     uint64_t objects;
     int depth;
@@ -214,7 +221,7 @@ struct nest {
 
 static bool open_level(struct scan *s, struct nest *n)
 {
-    /* The chat message is a level itself. */
+    /* The object of the chat message is one more level. */
     if (n->depth >= JSON_DEPTH - 1)
         return fail(s, "nested too deeply");
     n->objects = n->objects << 1 | (byte_at(s, s->at) == '{');
@@ -270,10 +277,11 @@ static bool value(struct scan *s)
     }
 }
 
-/* ---- Keys, section 8.3: equal are those that unescape to the same characters -------- */
+/* ---- Keys, section 8.3: "message" and "\u006dessage" are the same key ------------ */
 
-/* The character at text[*i] of a checked string, its escape undone; some value
- * that no name of ours holds where that is beyond ASCII, or a short escape. */
+/* Returns the character at text[*i] of a checked string, and moves *i behind it.  A \u
+ * escape is decoded.  A short escape such as \n gives -1, and a byte beyond ASCII gives
+ * 128 or more.  Our two keys contain neither, so both count as a difference. */
 static int unescaped(const struct scan *s, size_t *i)
 {
     int c = byte_at(s, (*i)++), code = 0;
@@ -288,11 +296,11 @@ static int unescaped(const struct scan *s, size_t *i)
 }
 
 struct token {
-    size_t from, to;            /* text[from .. to); to is 0: not there */
+    size_t from, to;            /* text[from .. to); if it is missing, to is 0 */
 };
 
-/* Is the key this name, which has its quotes, too?  The last one has to stand
- * there as it is: escaped, it is a character of the key. */
+/* Does the key equal the name?  Both have their quotes.  The last quote is compared
+ * without decoding: an escaped quote belongs to the key and does not end it. */
 static bool unescapes_to(const struct scan *s, size_t i, const char *name)
 {
     for (; name[1] != '\0'; name++)
@@ -301,7 +309,7 @@ static bool unescapes_to(const struct scan *s, size_t i, const char *name)
     return byte_at(s, i) == *name;
 }
 
-/* Nearly always nothing is escaped, and the bytes are the name's. */
+/* The common case first: a key without escapes has the same bytes as the name. */
 static bool key_is(const struct scan *s, size_t i, const char *name, size_t len)
 {
     return (len <= s->len && i <= s->len - len && memcmp(s->text + i, name, len) == 0)
@@ -310,8 +318,8 @@ static bool key_is(const struct scan *s, size_t i, const char *name, size_t len)
 
 /* ---- The chat message ------------------------------------------------------------- */
 
-/* The text's only object; its values for our two keys are noted, the last one
- * where a key comes twice. */
+/* Reads the chat message's object, and notes where the values of our two keys stand.
+ * If a key occurs twice, the later value replaces the earlier one. */
 static bool object(struct scan *s, struct token *id, struct token *message)
 {
     const struct nest inside = { 1, 1 };
@@ -345,7 +353,8 @@ static bool object(struct scan *s, struct token *id, struct token *message)
     }
 }
 
-/* A number without fraction and exponent; there is one more below 0 than above. */
+/* Converts a number without fraction and exponent.  The smallest int64_t is -2^63, the
+ * largest is 2^63 - 1, so `most` is larger by 1 for a negative number. */
 static bool integer(struct scan *s, struct token t, int64_t *out)
 {
     bool negative = byte_at(s, t.from) == '-', fits = true;
@@ -370,7 +379,7 @@ static bool integer(struct scan *s, struct token t, int64_t *out)
 static bool fields(struct scan *s, struct token id, struct token message,
                    struct json_message *m)
 {
-    s->at--;                    /* the } is where they are missing */
+    s->at--;                    /* a missing member is reported at the } */
     if (id.to == 0)
         return fail(s, "recipient_id is missing");
     if (message.to == 0)
@@ -385,9 +394,8 @@ static bool fields(struct scan *s, struct token id, struct token message,
     return true;
 }
 
-/* The character at the fault, if it is one that a user cannot see, or takes for
- * another one: keyboards and word processors put such characters in.  Otherwise
- * what should have stood there. */
+/* Describes the fault in words.  Keyboards and word processors insert characters that
+ * are invisible or look like others.  If one stands at the fault, the text names it. */
 static const char *explain(const struct scan *s)
 {
     int a = byte_at(s, s->at), b = byte_at(s, s->at + 1), c = byte_at(s, s->at + 2);

@@ -1,14 +1,14 @@
 /* sha1.c -- the SHA-1 hash, RFC 3174.
  *
- * The opening handshake needs it (RFC 6455 section 4.2.2), and not to keep
- * anything secret: the accept key only shows that the server understood a
- * WebSocket request, so that SHA-1 is broken as a signature does no harm here.
+ * The opening handshake uses it (RFC 6455 section 4.2.2).  SHA-1 is not safe for
+ * signatures any more.  That does no harm here, because the accept key is no secret:
+ * it only shows that the server understands WebSocket requests.
  *
- * Order: the block function, then padding around it. */
+ * Order: the function for one block, then the padding of the last block. */
 
 #include "ws.h"
 
-enum { BLOCK = 64 };                    /* bytes hashed at a time */
+enum { BLOCK = 64 };                    /* bytes; the hash works block by block */
 
 static uint32_t rotate_left(uint32_t x, unsigned bits)
 {
@@ -27,8 +27,8 @@ static uint32_t step_value(unsigned t, uint32_t b, uint32_t c, uint32_t d)
     return (b ^ c ^ d) + 0xCA62C1D6;
 }
 
-/* The first 16 words are the block, most significant byte first; each of the
- * other 64 is made of four words before it (RFC 3174 section 6.1, step b). */
+/* Makes 80 words from a block of 16.  Each of the other 64 words is computed from
+ * four earlier ones (RFC 3174 section 6.1, step b). */
 static void expand(const uint8_t *data, size_t at, uint32_t w[80])
 {
     for (size_t t = 0; t < 16; t++) {
@@ -61,8 +61,8 @@ static void hash_block(uint32_t h[5], const uint8_t *data, size_t at)
     h[4] += e;
 }
 
-/* RFC 3174 section 4: what is left of the data, a 1 bit, zeros, and the length
- * in bits as 8 bytes fill the last block, or the last two. */
+/* RFC 3174 section 4: the last block holds the rest of the data, a 1 bit, zeros, and
+ * the data's length in bits as 8 bytes.  If they do not fit, they take two blocks. */
 static void hash_tail(uint32_t h[5], const uint8_t *data, size_t len)
 {
     uint8_t tail[2 * BLOCK] = { 0 };

@@ -1,16 +1,16 @@
 /* ws.c -- the WebSocket protocol (RFC 6455), server side, without sockets.
  *
- * ws.h says what each call promises.  Here every rule that is enforced has
- * the number of its section beside it: "5.1:" means RFC 6455 section 5.1.
+ * ws.h says what each function promises.  Here, each check has the number of its
+ * rule beside it: "5.1:" means RFC 6455 section 5.1.
  *
- * Habits
+ * Conventions
  *   - a position is an index into the caller's buffer, never a pointer
- *   - rules stand in the order of the bytes that they speak of, and a breach
- *     is told at the first byte that shows it
- *   - the first thing found wrong is the one that is told
+ *   - the checks follow the order of the bytes, and a fault is reported at the
+ *     first byte that shows it
+ *   - if there are several faults, only the first is reported
  *
- * Order: opening handshake (4.2), who may connect (10.2), frames (5.2), messages (5.4, 8.1), closing
- * (7.4), sending (5.1). */
+ * Order: opening handshake (4.2), origins that may connect (10.2), frames (5.2),
+ * messages (5.4, 8.1), closing (7.4), sending (5.1). */
 
 #include "ws.h"
 
@@ -23,8 +23,8 @@
 
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
-/* A request's head, whose bytes are read by byte_at alone.  It knows where they
- * end: there it sees -1, which no rule allows. */
+/* The head of a request.  Only byte_at reads its bytes.  Behind the last one it
+ * returns -1, and no rule allows that value. */
 struct head {
     const uint8_t *buf;
     size_t size;
@@ -35,16 +35,16 @@ static int byte_at(const struct head *h, size_t i)
     return i < h->size ? h->buf[i] : -1;
 }
 
-/* What was seen in the header lines, until it is judged. */
+/* Facts from the header lines.  `judge` checks them when all lines are read. */
 struct fields {
-    unsigned hosts, origins, keys, versions;    /* lines of that name */
+    unsigned hosts, origins, keys, versions;    /* how many lines have this name */
     struct ws_view version;
     bool upgrade;               /* Upgrade lists websocket */
     bool connection;            /* Connection lists upgrade */
     bool body;
 };
 
-/* The first fault that is found is the one that is told. */
+/* Keeps the first fault, and ignores later ones. */
 static void refuse(struct ws_request *r, int status, const char *reason)
 {
     if (r->status == 0) {
@@ -79,7 +79,7 @@ static bool is_one_of(int c, const char *set)
     return false;
 }
 
-/* What names are made of, RFC 9110 section 5.6.2. */
+/* A character of a name, RFC 9110 section 5.6.2. */
 static bool is_token_char(int c)
 {
     return is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~");
@@ -90,7 +90,7 @@ static bool is_space(int c)
     return c == ' ' || c == '\t';
 }
 
-/* Is this part of the head the word, letter case aside? */
+/* Is this part of the head equal to the word, in upper or lower case? */
 static bool is_word(const struct head *h, struct ws_view v, const char *word)
 {
     size_t i;
@@ -126,8 +126,8 @@ static size_t find(const struct head *h, size_t from, size_t to, int c)
     return from;
 }
 
-/* The part of a list that begins at *from, which moves behind its separator, or
- * beyond the end if it is the last. */
+/* Returns the part of a list that begins at *from.  Moves *from behind the next
+ * separator, or beyond `end` after the last part. */
 static struct ws_view next_part(const struct head *h, size_t *from, size_t end, int separator)
 {
     size_t to = find(h, *from, end, separator);
@@ -136,8 +136,8 @@ static struct ws_view next_part(const struct head *h, size_t *from, size_t end, 
     return part;
 }
 
-/* Is the word one of the comma-separated elements?  Firefox sends "keep-alive,
- * Upgrade"; RFC 9110 section 5.6.1 has the grammar. */
+/* Is the word an element of the comma-separated list (RFC 9110 section 5.6.1)?
+ * Firefox, for example, sends "Connection: keep-alive, Upgrade". */
 static bool lists(const struct head *h, struct ws_view list, const char *word)
 {
     size_t from = list.at, end = list.at + list.len;
@@ -155,7 +155,7 @@ static bool is_token(const struct head *h, struct ws_view v)
     return v.len > 0;
 }
 
-/* 9.1: quotes and backslashes aside, it is a token, too. */
+/* 9.1: a quoted value must be a token, too, without its quotes and backslashes. */
 static bool is_quoted_token(const struct head *h, struct ws_view v)
 {
     size_t end = v.at + v.len;  /* behind the last quote */
@@ -194,8 +194,8 @@ static bool is_extension(const struct head *h, struct ws_view v)
     return true;
 }
 
-/* 9.1.  We know no extension, so that all that is offered is declined.
- * RFC 9110 section 5.6.1.2: empty elements are skipped, also if no other is there. */
+/* 9.1: this only checks the grammar, because the server uses no extension.
+ * RFC 9110 section 5.6.1.2: empty elements are skipped, even if all are empty. */
 static void read_extensions(const struct head *h, struct ws_view list, struct ws_request *r)
 {
     size_t from = list.at, end = list.at + list.len;
@@ -206,7 +206,7 @@ static void read_extensions(const struct head *h, struct ws_view list, struct ws
     }
 }
 
-/* 4.3.  Letter case counts in a subprotocol's name. */
+/* 4.3: the case of letters counts: "notices" and "Notices" differ. */
 static void read_subprotocols(const struct head *h, struct ws_view list,
                               const char *subprotocol, struct ws_request *r)
 {
@@ -220,15 +220,15 @@ static void read_subprotocols(const struct head *h, struct ws_view list,
     }
 }
 
-/* Where the request line begins: RFC 9112 section 2.2 has one empty line before
- * it skipped. */
+/* Returns where the request line begins.  RFC 9112 section 2.2: one empty line
+ * before it is skipped. */
 static size_t begin(const struct head *h)
 {
     return byte_at(h, 0) == '\r' && byte_at(h, 1) == '\n' ? 2 : 0;
 }
 
-/* Two first bytes begin no request, but their senders would wait for the rest of
- * it: they get their answer at once. */
+/* Detects TLS and JSON at the first byte, so that the client learns at once what is
+ * wrong.  Later checks would give a vague reason, or wait for the rest of a request. */
 static void refuse_first_byte(int c, struct ws_request *r)
 {
     if (c == 0x16)              /* RFC 8446 section 5.1: a TLS handshake */
@@ -237,11 +237,11 @@ static void refuse_first_byte(int c, struct ws_request *r)
         refuse(r, 400, "nc and telnet do not speak WebSocket: use websocat or a browser");
 }
 
-/* Looks for the empty line behind the head, and at the bytes before it.
- * Returns false if neither the end nor a fault is there yet. */
+/* Looks for the empty line that ends the head, and for faults before it.
+ * Returns false if it has found neither yet. */
 static bool find_end(const struct head *h, struct ws_request *r)
 {
-    size_t line = 0;            /* where the line begins that byte i is in */
+    size_t line = 0;            /* the beginning of the line with byte i */
 
     refuse_first_byte(byte_at(h, 0), r);
     if (r->status != 0)
@@ -272,7 +272,7 @@ static bool find_end(const struct head *h, struct ws_request *r)
 }
 
 /* RFC 9112 section 3: method SP target SP version.
- * 4.2.1: "HTTP/1.1 or higher"; RFC 9110 section 2.5 has what is higher. */
+ * 4.2.1: "HTTP/1.1 or higher"; RFC 9110 section 2.5 explains higher versions. */
 static void parse_request_line(const struct head *h, size_t from, size_t to,
                                struct ws_request *r)
 {
@@ -324,8 +324,9 @@ static void note_field(const struct head *h, struct ws_view name, struct ws_view
     }
 }
 
-/* RFC 9112 section 5: name ":" value, and nothing looser than that: what two
- * readers could read in two ways (section 5.1, 5.2) is refused. */
+/* RFC 9112 section 5: name ":" value.  A proxy in front of this server could read a
+ * malformed line in another way than the server does (sections 5.1 and 5.2).  So the
+ * server refuses such a line. */
 static void parse_header_line(const struct head *h, size_t from, size_t to,
                               const char *subprotocol, struct ws_request *r, struct fields *f)
 {
@@ -350,7 +351,7 @@ static void parse_header_line(const struct head *h, size_t from, size_t to,
                    subprotocol, r, f);
 }
 
-/* RFC 9112 section 3.2: exactly one Host, and what is in it names a host. */
+/* RFC 9112 section 3.2: exactly one Host, with only the characters of a host name. */
 static void judge_host(const struct head *h, struct ws_request *r, const struct fields *f)
 {
     if (f->hosts != 1) {
@@ -362,8 +363,8 @@ static void judge_host(const struct head *h, struct ws_request *r, const struct 
             refuse_value(r, 400, "Host is not a host", r->host);
 }
 
-/* 4.2.1 item 5: a key that stands for 16 bytes.  With its length it can't stand
- * for fewer, and for more there is no room. */
+/* 4.2.1 item 5: the key is 16 bytes in base64.  24 characters are 16 to 18 bytes, and
+ * base64_decode refuses more than 16. */
 static bool is_key(const struct head *h, struct ws_view key)
 {
     char text[WS_KEY_LEN];
@@ -396,8 +397,9 @@ static void judge_upgrade(const struct head *h, struct ws_request *r, const stru
         refuse_value(r, 400, "Sec-WebSocket-Key is not 16 bytes in base64", r->key);
 }
 
-/* Only Upgrade asks for an upgrade.  But a client that sends a key or a version
- * means to ask for one, and learns more from hearing what is missing. */
+/* The Upgrade header asks for an upgrade.  A client that sends only a key or a version
+ * wants one, too.  The page for a plain GET would not help its user, so it gets a 400
+ * that names the missing header. */
 static void judge(const struct head *h, struct ws_request *r, const struct fields *f)
 {
     bool asks = !r->head && (f->upgrade || f->keys > 0 || f->versions > 0);
@@ -413,7 +415,8 @@ static void judge(const struct head *h, struct ws_request *r, const struct field
         r->status = asks ? 101 : 426;
 }
 
-/* RFC 9110 section 9.3.2.  A refusal may be due before the request line has ended. */
+/* RFC 9110 section 9.3.2.  The server may have to refuse a request before its first
+ * line is complete.  So this looks at the first bytes only. */
 bool ws_is_head(const uint8_t *buf, size_t len)
 {
     struct head h = { buf, len };
@@ -445,7 +448,7 @@ bool ws_parse_request(const uint8_t *buf, size_t len, const char *subprotocol,
     return true;
 }
 
-/* 4.2.2 item 5.4: the key as it was sent, then this text, hashed. */
+/* 4.2.2 item 5.4: the SHA-1 of the key's characters and this text, in base64. */
 void ws_accept_key(const uint8_t *key, char accept[WS_ACCEPT_LEN + 1])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -461,7 +464,7 @@ void ws_accept_key(const uint8_t *key, char accept[WS_ACCEPT_LEN + 1])
 static const struct status {
     int code;
     const char *line;           /* the number and its name, RFC 9110 section 15 */
-    const char *headers;        /* those that the status asks for */
+    const char *headers;        /* headers that this status requires */
 } statuses[] = {
     { 101, "101 Switching Protocols", "Upgrade: websocket\r\nConnection: Upgrade\r\n" },
     { 400, "400 Bad Request", "Connection: close\r\n" },
@@ -480,8 +483,9 @@ static bool is_leap(int year)
     return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 }
 
-/* RFC 9110 section 6.6.1, in the form of 5.6.7:  Date: Sun, 06 Nov 1994 08:49:37 GMT
- * strftime would take the names from the locale, and gmtime may read files. */
+/* RFC 9110 sections 6.6.1 and 5.6.7:  Date: Sun, 06 Nov 1994 08:49:37 GMT
+ * The names must be English, but strftime takes them from the locale.  gmtime may
+ * read files. */
 static void write_date(char *out, size_t cap, time_t when)
 {
     static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
@@ -523,18 +527,18 @@ size_t ws_write_response(uint8_t *out, size_t cap, int status, time_t when,
     return (size_t)n < cap ? (size_t)n : 0;
 }
 
-/* ---- Who may connect, sections 4.2.2 item 4 and 10.2 ------------------------------
+/* ---- Origins that may connect, sections 4.2.2 item 4 and 10.2 ---------------------
  *
- * A browser lets every page connect to every server, and sends the page's origin
- * along.  So a server that is not for all pages has to look at it.  An origin is a
- * scheme, a host and perhaps a port: http://localhost:8080.  RFC 6454 has more. */
+ * In a browser, any page may open a WebSocket to any server.  The browser sends the
+ * page's origin in the request, and the server decides whether to accept it.  An
+ * origin is a scheme, a host and perhaps a port (RFC 6454): http://localhost:8080 */
 
 static struct head text_of(const struct ws_origin *o)
 {
     return (struct head){ o->text, o->len };
 }
 
-/* Where the host begins, behind "://"; 0 if there is no scheme. */
+/* Returns where the host begins, behind "://"; 0 if there is no scheme. */
 static size_t host_of(const struct ws_origin *o)
 {
     struct head h = text_of(o);
@@ -543,7 +547,7 @@ static size_t host_of(const struct ws_origin *o)
     return found ? colon + 3 : 0;
 }
 
-/* RFC 6454 section 4: a scheme implies a port, if none is given. */
+/* RFC 6454 section 4: without a port, the scheme's usual port is meant. */
 static void drop_port(struct ws_origin *o, const char *scheme, const char *port)
 {
     struct head h = text_of(o);
@@ -553,9 +557,12 @@ static void drop_port(struct ws_origin *o, const char *scheme, const char *port)
         o->len -= n;
 }
 
-/* RFC 6454 section 6.2: makes equal origins equal texts.  They are in lower case,
- * without the port that the scheme implies, and, ours: without a slash at the end.
- * The scheme is put before the text.  Returns false if that is too long. */
+/* RFC 6454 section 6.2: writes an origin in a form that is_same can compare.
+ *   - `scheme` stands before the text
+ *   - all letters are lower case
+ *   - the usual port of http or https is left out
+ *   - a slash at the end is left out (our rule, not the RFC's)
+ * Returns false if the text is too long. */
 static bool normalize(struct ws_origin *o, const char *scheme, const struct head *h,
                       struct ws_view v)
 {
@@ -605,7 +612,7 @@ static bool is_same(const struct ws_origin *a, const struct ws_origin *b)
     return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
 }
 
-/* Is it nothing at all, or a colon and digits? */
+/* Is this part empty, or a colon and digits? */
 static bool is_port(const struct head *h, size_t from, size_t to)
 {
     if (from == to)
@@ -618,8 +625,9 @@ static bool is_port(const struct head *h, size_t from, size_t to)
     return true;
 }
 
-/* Is the host localhost or an address?  Anybody can make another name point here
- * ("DNS rebinding"): then a foreign page's origin and Host are equal, too. */
+/* Is the host localhost or an IP address?  The owner of any other name can make it
+ * point to this server ("DNS rebinding").  A page from there has an Origin that equals
+ * Host, and must still be refused. */
 static bool is_literal(const struct ws_origin *o)
 {
     struct head h = text_of(o);
@@ -643,7 +651,8 @@ static bool is_literal(const struct ws_origin *o)
         || inet_pton(AF_INET, host, &address) == 1;
 }
 
-/* A page that this server served has its host and port from the Host header. */
+/* Does the page come from this server?  Then its origin equals the Host header.  Host
+ * has no scheme, so the page's scheme is put before it. */
 static bool is_own(const struct ws_origin *page, const struct head *h, const struct ws_request *r)
 {
     struct head text = text_of(page);
@@ -661,7 +670,7 @@ bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
     struct ws_origin page;
     bool is_origin;
 
-    if (r->origin.at == 0)      /* no browser */
+    if (r->origin.at == 0)      /* a program, not a browser */
         return true;
     is_origin = read_origin(&page, &h, r->origin);
     for (int i = 0; i < count; i++)
@@ -700,7 +709,7 @@ static bool is_control(uint8_t opcode)
     return opcode >= WS_OP_CLOSE;
 }
 
-/* What is wrong with byte 0; NULL if nothing is. */
+/* Returns the fault in byte 0 of a frame, or NULL. */
 static const char *fault_in_first(const struct ws_decoder *d, uint8_t b)
 {
     uint8_t opcode = b & 0x0F;
@@ -718,8 +727,8 @@ static const char *fault_in_first(const struct ws_decoder *d, uint8_t b)
     return NULL;
 }
 
-/* 5.1: were a frame without a mask let through, its first four payload bytes
- * would be taken for one. */
+/* Returns the fault in byte 1 of a frame, or NULL.  5.1: a client masks every frame.
+ * Without this check, the server would read four payload bytes as the masking key. */
 static const char *fault_in_second(uint8_t first, uint8_t b)
 {
     if ((b & 0x80) == 0)
@@ -729,7 +738,7 @@ static const char *fault_in_second(uint8_t first, uint8_t b)
     return NULL;
 }
 
-/* 5.2: the length takes the fewest bytes that hold it, and its top bit is 0. */
+/* 5.2: the length uses the fewest possible bytes, and its top bit is 0. */
 static const char *fault_in_length(uint64_t len, size_t bytes)
 {
     if ((bytes == 2 && len < 126) || (bytes == 8 && len < 65536))
@@ -747,9 +756,9 @@ static uint64_t big_endian(const uint8_t *buf, size_t from, size_t to)
     return n;
 }
 
-/* Reads the header at buf[d->at], checking each byte as soon as it is there.
- * Returns true once h is set; else e->reason tells what is wrong, or is NULL
- * if more bytes are needed. */
+/* Reads the frame header at buf[d->at].  Checks each byte as soon as it arrives.
+ * Returns true if h is set.  Otherwise e->reason is the fault, or NULL if the
+ * function needs more bytes. */
 static bool read_header(const struct ws_decoder *d, const uint8_t *buf, size_t len,
                         struct header *h, struct ws_event *e)
 {
@@ -783,13 +792,14 @@ static bool read_header(const struct ws_decoder *d, const uint8_t *buf, size_t l
     return true;
 }
 
-/* The top bit of each of eight bytes: none is set in ASCII. */
+/* The top bit of each of 8 bytes.  ASCII characters have it at 0. */
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
-/* 5.3: payload byte i is xored with mask byte i % 4.  The payload at `from`
- * moves down to `to`, over the header that stood before it, eight bytes at a
- * time; the mask is turned so that the next byte's is mask[0] again.  Returns
- * whether all of it is ASCII, which costs next to nothing to see here. */
+/* 5.3: payload byte i is xored with mask byte i % 4.
+ *
+ * Moves n payload bytes from buf[from] down to buf[to], 8 bytes at a time, over the
+ * header before them.  Then turns the mask, so that mask[0] belongs to the next
+ * payload byte.  Returns true if all n bytes are ASCII: testing that here is cheap. */
 static bool unmask(uint8_t *buf, size_t to, size_t from, size_t n, uint8_t mask[4])
 {
     uint8_t turned[8];
@@ -798,7 +808,7 @@ static bool unmask(uint8_t *buf, size_t to, size_t from, size_t n, uint8_t mask[
 
     memcpy(turned, mask, 4);
     memcpy(turned + 4, mask, 4);
-    memcpy(&key, turned, 8);    /* in memory order: right on either endianness */
+    memcpy(&key, turned, 8);    /* a copy of bytes: correct in either byte order */
     for (; i + 8 <= n; i += 8) {
         memcpy(&word, buf + from + i, 8);
         word ^= key;
@@ -815,9 +825,10 @@ static bool unmask(uint8_t *buf, size_t to, size_t from, size_t n, uint8_t mask[
 
 /* ---- Part 3: messages, sections 5.4 and 8.1 -------------------------------------- */
 
-/* The first byte of a character, RFC 3629 section 4: it tells how many follow,
- * and what the second may be.  Left out are encodings that are longer than
- * need be, UTF-16 surrogates, and what lies beyond U+10FFFF. */
+/* The first byte of a character, RFC 3629 section 4.  It decides how many bytes follow
+ * and which values the second byte may have.  Three kinds of bytes are refused:
+ * encodings that are longer than necessary, UTF-16 surrogates, and characters beyond
+ * U+10FFFF. */
 static bool utf8_first(struct ws_utf8 *u, uint8_t b)
 {
     u->missing = b < 0x80 ? 0 : b < 0xE0 ? 1 : b < 0xF0 ? 2 : 3;
@@ -835,7 +846,7 @@ static bool utf8_next(struct ws_utf8 *u, uint8_t b)
     return right;
 }
 
-/* The index of the first byte in buf[from..to) that can't be UTF-8, or `to`. */
+/* Returns the index of the first byte in buf[from..to) that is not UTF-8, or `to`. */
 static size_t utf8_check(struct ws_utf8 *u, const uint8_t *buf, size_t from, size_t to)
 {
     uint64_t word;
@@ -873,8 +884,8 @@ static enum ws_type not_utf8(const struct ws_decoder *d, struct ws_event *e)
     return breach(e, WS_NOT_UTF8, "the text is not UTF-8", d->bad);     /* 8.1 */
 }
 
-/* Takes what has come of this frame's payload to the end of the message so
- * far.  Returns false at the first byte that is not UTF-8 in a text. */
+/* Appends the received part of this frame's payload to the message.  Returns false if
+ * a text message is not UTF-8. */
 static bool take_payload(struct ws_decoder *d, uint8_t *buf, size_t len)
 {
     size_t n = len - d->at;
@@ -888,8 +899,9 @@ static bool take_payload(struct ws_decoder *d, uint8_t *buf, size_t len)
     d->end += n;
     d->at += n;
     d->left -= n;
+    /* Nothing to check if a binary message's first fault is known, or for ASCII. */
     if (d->bad != 0 || (ascii && d->utf8.missing == 0))
-        return true;            /* known to be no UTF-8, and binary; or ASCII */
+        return true;
     bad = utf8_check(&d->utf8, buf, from, d->end);
     if (bad < d->end)
         d->bad = bad - d->start + 1;
@@ -920,8 +932,8 @@ static enum ws_type message(struct ws_decoder *d, struct ws_event *e)
 
 /* ---- Part 4: closing, sections 5.5.1 and 7.4 -------------------------------------- */
 
-/* 7.4.1, 7.4.2, and the codes that IANA has registered since (1012 to 1014):
- * others stand for "no close frame came" or are not given out. */
+/* 7.4.1, 7.4.2.  IANA has added 1012 to 1014 since.  1005, 1006 and 1015 must not
+ * stand in a frame, and the other codes are reserved. */
 static bool is_close_code(int code)
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
@@ -951,8 +963,8 @@ static enum ws_type close_frame(const uint8_t *buf, struct ws_event *e)
     return WS_CLOSE;
 }
 
-/* A control frame is handed out whole, from where it lies; the message around
- * it is not disturbed (5.4). */
+/* Returns a control frame when all of it is there.  A control frame may stand between
+ * the fragments of a message (5.4), so this leaves the message as it is. */
 static enum ws_type control(struct ws_decoder *d, uint8_t *buf, size_t len,
                             struct header *h, struct ws_event *e)
 {
@@ -1011,8 +1023,8 @@ enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_e
     }
 }
 
-/* ws_next looks at `fin` and `left` of the last frame again, finds the message
- * complete, and hands it out once more. */
+/* Puts the decoder back to the end of the last frame, where `left` is 0 and `fin` is
+ * set.  So ws_next finds a complete message and returns it again. */
 void ws_again(struct ws_decoder *d)
 {
     d->whole = false;
@@ -1033,7 +1045,7 @@ size_t ws_keep(struct ws_decoder *d, uint8_t *to, const uint8_t *from, size_t le
 
 /* ---- Part 5: what the server sends, section 5 ------------------------------------- */
 
-/* 5.1: a server masks nothing.  5.2: the length in the fewest bytes. */
+/* 5.1: a server does not mask.  5.2: the length uses the fewest possible bytes. */
 size_t ws_write_header(uint8_t *out, enum ws_opcode opcode, size_t len)
 {
     size_t extra = len < 126 ? 0 : len < 65536 ? 2 : 8;

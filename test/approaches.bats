@@ -1,19 +1,22 @@
 #!/usr/bin/env bats
-# The two approaches side by side: what the router's one queue costs, and what it is true to.
+# Tests that compare the two approaches: what the router's one queue costs, and what the
+# router still promises.
 #
-# A recipient that does not read is hidden by the kernel at first: a few hundred KiB have
-# to be sent before anybody waits for it.
+# If a recipient does not read, the kernels on both sides buffer a few hundred KiB
+# first. So the tests send large messages until a sender waits.
 
 bats_require_minimum_version 1.7.0
 load helper
 
 set -o pipefail
 
-# play_stalled BINARY OPTION...: a script that begins where users 1 to 4, A, B, C and D,
-# are there, A has sent B nine big messages, and B reads nothing.  Some of them have gone
-# out, and all others fit the router's queue, so that A is not parked.  A's pong then shows
-# that connections made before it asked are accepted, and the next one that the requests
-# which came on these are read.
+# play_stalled BINARY OPTION...: plays the script from standard input in this situation:
+#   - A, B, C and D are users 1 to 4
+#   - B does not read, and A has sent it nine big messages
+#   - the server has sent some of them, and the others fit the router's queue, so A is
+#     not parked
+# A script can use `A quiet` as a barrier.  After the first one, the server has accepted
+# all earlier connections.  After the second, it has read their requests.
 play_stalled() {
     start_chat "$@"
     { stalled; cat; } | play
@@ -32,9 +35,9 @@ in_log() {      # how many lines match this basic regular expression
     grep -c -- "$1" "$CHAT_LOG" || true
 }
 
-# ---- User 1 floods user 2, who does not read
+# ---- User 1 floods user 2, and user 2 does not read
 
-@test "directory: while user 2 does not read, users 3 and 4 go on talking" {
+@test "directory: while user 2 does not read, users 3 and 4 chat as before" {
     play_stalled -a directory <<'END'
 C say D 20 100
 D expect said C 20 100
@@ -45,7 +48,7 @@ A quiet
 END
 }
 
-@test "router: while user 2 does not read, users 3 and 4 stand still, until it reads" {
+@test "router: while user 2 does not read, users 3 and 4 wait, until user 2 reads" {
     play_stalled -a router <<'END'
 C say D 20 100
 D say C 60000
@@ -58,8 +61,9 @@ A quiet
 END
 }
 
-# flood_to_the_end APPROACH: user 1 floods user 2 until the deadline drops user 2.  What
-# that one is still sent, and what the log says was lost, is all that was sent.
+# flood_to_the_end APPROACH: user 1 floods user 2 until the server drops user 2 at the
+# deadline.  The bytes that user 2 still receives and the lost bytes in the log must add
+# up to all that were sent.
 flood_to_the_end() {
     start_chat hurried -a "$1"
     {
@@ -97,17 +101,17 @@ expect_what_went_out() {
     echo "B expect end"         # perhaps in the middle of the next one
 }
 
-@test "directory: when the deadline drops user 2, nothing is lost but what the log says" {
+@test "directory: at the deadline, the server drops user 2 and logs its lost bytes" {
     flood_to_the_end directory
 }
 
-@test "router: when the deadline drops user 2, all go on, nothing is lost but what the log says" {
+@test "router: at the deadline, the server drops user 2 and logs its lost bytes, and the others continue" {
     flood_to_the_end router
-    # Not a word of user 3 before that.
+    # Before that, no message of user 3 was handled.
     [ "$(sed -n '/^user 2 left: did not read/q; /^user 3 -> /p' "$CHAT_LOG")" = "" ]
 }
 
-@test "directory: a full outbox keeps nobody from speaking" {
+@test "directory: a user with a full outbox can still send" {
     start_chat -a directory
     play <<'END'
 A join
@@ -123,8 +127,9 @@ END
 
 # ---- The router's queue
 
-# One message each, while nine of user 1 were sent and some of them delivered: those that
-# still fit are taken, which their senders' pongs show, the others wait.
+# Twelve users send one message each, while some of user 1's nine messages are queued.
+# The first of the twelve fit the queue, and the pongs to their senders show it.  The
+# other senders must wait.
 twelve_more_messages() {
     local room=$((10 - (9 - $(in_log '^user 1 -> user 2: "')))) i
     for i in {1..12}; do
@@ -137,7 +142,7 @@ twelve_more_messages() {
     done
 }
 
-@test "router: ten messages are queued, who comes then waits" {
+@test "router: the queue takes ten messages, and later senders are parked" {
     start_chat -a router
     {
         cat <<END
@@ -152,7 +157,7 @@ END
     } | play
 }
 
-@test "router: ten is no limit for many messages in one segment, if their recipients read" {
+@test "router: one segment may hold more than ten messages, if their recipients read" {
     start_chat -a router
     play <<'END'
 A join
@@ -166,7 +171,7 @@ no log waits for
 END
 }
 
-@test "router: a queued message does not need its sender any more" {
+@test "router: a queued message is delivered even if its sender has left" {
     play_stalled -a router <<'END'
 A quiet
 C say B 20
@@ -180,7 +185,7 @@ B expect said D 20
 END
 }
 
-@test "router: who leaves while it waits is answered at once, and known as gone when it goes on" {
+@test "router: while the router waits, a closing user gets its Close at once, and no later message" {
     play_stalled -a router <<'END'
 C say D 20
 C quiet
@@ -197,7 +202,7 @@ END
 
 # ---- Joining while the router waits
 
-@test "router: newcomers get in when it goes on, in the order of their requests, and no deadline minds" {
+@test "router: when the router continues, waiting clients join in the order of their requests" {
     play_stalled hurried -a router <<'END'
 F connect
 E connect
@@ -217,11 +222,11 @@ G expect id 7
 G say F 20
 F expect said G 20
 END
-    # Not before.
+    # They did not join before that.
     [ "$(sed -n '/^user 2 left: did not read/q; /^user 5 joined/p' "$CHAT_LOG")" = "" ]
 }
 
-@test "directory: newcomers get in at once, whoever is waited for" {
+@test "directory: new clients join at once while a sender is parked" {
     play_stalled -a directory <<'END'
 E join
 E expect id 5
@@ -231,7 +236,7 @@ B expect said A 60000 9
 END
 }
 
-@test "router: a newcomer that waits is not evicted for another connection" {
+@test "router: a new client that waits for the router is not evicted for another connection" {
     start_chat tiny -a router
     play <<'END'
 A join
@@ -255,7 +260,7 @@ D expect said C 20
 END
 }
 
-@test "router: a newcomer that gives up waiting harms nobody" {
+@test "router: a new client that gives up before it has joined does not disturb others" {
     play_stalled -a router <<'END'
 E connect
 F connect

@@ -1,10 +1,11 @@
 #!/usr/bin/env bats
-# Whatever comes in, the answer says what was wrong, and everybody else talks on.
+# Bad input: the client gets an answer with the reason, and other users chat as before.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# Plays the script from standard input among users 1 and 2, who are not disturbed.
+# Plays the script from standard input while users 1 and 2 are connected.  They chat at
+# the end, to show that the script did not disturb them.
 among_users() {
     {
         printf '%s\n' 'X join' 'Y join'
@@ -20,9 +21,10 @@ END
     } | play
 }
 
-# What follows prints parts of scripts.
+# The functions below print parts of scripts.
 
-# notices: reads lines "WORDS < MESSAGE"; user A is told WORDS of each MESSAGE, and stays.
+# notices: reads lines "WORDS < MESSAGE".  For each, A sends MESSAGE and gets a notice
+# with WORDS in it.  A stays connected.
 notices() {
     local line
     echo 'A join'
@@ -32,16 +34,17 @@ notices() {
     echo 'A quiet'
 }
 
-# closes CODE WORDS COMMAND...: who does this gets Close CODE with WORDS, and then the end.
+# closes CODE WORDS COMMAND...: a client that plays these commands gets Close CODE with
+# WORDS in it, and the server closes the connection.
 closes() {
     local code=$1 words=$2
     shift 2
     printf '%s\n' 'A join' "${@/#/A }" "A expect close $code $words" 'A expect eof' 'A close'
 }
 
-# refused STATUS WORDS COMMAND [PART...]: who asks like this gets a whole answer of this
-# STATUS, with WORDS in its body and each PART ("body WORDS", "header NAME: VALUE"), and
-# then the end.
+# refused STATUS WORDS COMMAND [PART...]: a client that plays COMMAND gets a whole
+# answer of this STATUS, with WORDS in its body, and the server closes the connection.
+# The answer also has each PART: "body WORDS" or "header NAME: VALUE".
 refused() {
     local connection='close'
     if [ "$1" = 426 ]; then
@@ -67,14 +70,14 @@ no_id_used() {
     printf '%s\n' 'Z join' 'Z expect id 3'
 }
 
-# filler N: so many letters
+# filler N: prints N letters
 filler() {
     printf '%*s' "$1" '' | tr ' ' x
 }
 
-# ---- Messages that break the protocol: notices ----------------------------------------
+# ---- Messages that break the protocol: notices ---------------------------------------
 
-@test "a message that is not the object wanted gets a notice that names byte and cause" {
+@test "a message with missing or wrong members gets a notice with the byte and the reason" {
     start_chat
     notices <<'END' | among_users
 byte 1: a message looks like {\"recipient_id\":2,\"message\":\"hi\"} < hello
@@ -90,7 +93,7 @@ byte 29: message must be a string < {"recipient_id":2,"message":5}
 END
 }
 
-@test "a message that is not JSON gets a notice that names byte and cause" {
+@test "a message that is not JSON gets a notice with the byte and the reason" {
     start_chat
     notices <<'END' | among_users
 byte 2: a key in double quotes < {'recipient_id':2,'message':'x'}
@@ -103,7 +106,7 @@ byte 34: nothing may follow < {"recipient_id":2,"message":"x"} {"recipient_id":2
 END
 }
 
-@test "a notice names a character that nobody sees, or that looks like another one" {
+@test "a notice names an invisible or misleading character" {
     local mark=$'\xef\xbb\xbf' space=$'\xc2\xa0'
     start_chat
     notices <<END | among_users
@@ -114,7 +117,7 @@ byte 29: this is a curly quote < {"recipient_id":2,"message":‘x’}
 END
 }
 
-@test "a raw line break in a message gets a notice: a message is one line" {
+@test "a raw line break inside a message gets a notice: a message is one line" {
     start_chat
     among_users <<'END'
 A join
@@ -134,13 +137,13 @@ A quiet
 END
 }
 
-@test "the notice is one message in the format of all others, whatever it quotes" {
+@test "a notice is a valid message, even if it quotes quotes and backslashes" {
     start_chat
     play <<'END'
 A join
 A text {"recipient_id":"2","message":"x"}
 A expect text {"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}
-# Its own quotes and backslashes are escaped.
+# Quotes and backslashes in a notice are escaped.
 A text "
 A expect notice {\"recipient_id\":2,
 A text {"a":"\x"}
@@ -148,7 +151,7 @@ A expect notice is \\\\
 END
 }
 
-@test "the article's JSON pasted line by line: each line is told that a message is one line" {
+@test "the article's JSON pasted line by line gets a notice for each line" {
     start_chat
     notices <<'END' | among_users
 byte 2: ends after byte 1: a message is one line < {
@@ -159,7 +162,7 @@ byte 15: ends after byte 14: a message is one line < {"recipient_id
 END
 }
 
-@test "after a notice the connection is as good as before" {
+@test "after a notice the client can send and receive as before" {
     start_chat
     among_users <<'END'
 A join
@@ -174,7 +177,7 @@ Y expect text {"sender_id":3,"message":"3"}
 END
 }
 
-@test "a binary message that is not UTF-8 gets a notice with the byte, and its sender stays" {
+@test "a binary message that is not UTF-8 gets a notice with the byte, and its sender stays connected" {
     start_chat
     among_users <<'END'
 A join
@@ -184,36 +187,35 @@ A quiet
 END
 }
 
-# ---- Broken rules of WebSocket: a close code -------------------------------------------
+# ---- Frames that break the WebSocket protocol: a close code --------------------------
 
 @test "a text that is not UTF-8 gets Close 1007 at its first bad byte" {
     start_chat
     {
         closes 1007 'UTF-8 at byte 30' 'frame op=text "{\"recipient_id\":2,\"message\":\"\xff\"}"'
-        # Of a frame of 1000 bytes, and of a message that is not at its end:
+        # The frame or the message is not complete yet:
         closes 1007 'UTF-8 at byte 4' 'frame op=text size=1000 "abc\x80"'
         closes 1007 'UTF-8 at byte 6' 'frame op=text fin=0 "abc"' 'frame op=cont fin=0 "de\xff"'
-        # Only the second byte shows that this is a surrogate, of UTF-16; and then the end
-        # of the message that a character is missing the rest of its bytes.
+        # The second byte shows that the first one begins a UTF-16 surrogate:
         closes 1007 'UTF-8 at byte 2' 'frame op=text size=1000 "\xed\xa0"'
         closes 1007 'UTF-8 at byte 3' 'frame op=text "ab\xc3"'
     } | among_users
 }
 
-@test "a message over the limit gets Close 1009 as soon as a header announces it" {
+@test "a message over the limit gets Close 1009 as soon as its frame header arrives" {
     start_chat
     {
         closes 1009 'limit' 'hex 81ff0000000000010001'
-        # Two fragments, of 65,000 bytes and of 537: too much by one.
+        # Two fragments of 65000 and 537 bytes: 1 byte over the limit.
         closes 1009 'limit' 'frame op=text fin=0 repeat=6500 "0123456789"' 'hex 80fe0219'
     } | among_users
 }
 
-@test "a message of exactly the limit is delivered, with one byte more it gets Close 1009" {
+@test "a message of exactly the limit is delivered, and one more byte gets Close 1009" {
     start_chat
     among_users <<'END'
 A join
-# The braces, keys and quotes around it are 31 bytes.
+# The braces, keys and quotes around the text have 31 bytes.
 A say 2 65505
 Y expect said 3 65505
 A say 2 65506
@@ -222,7 +224,7 @@ A expect eof
 END
 }
 
-@test "a broken rule of framing gets Close 1002, and the reason names it" {
+@test "a frame that breaks the protocol gets Close 1002, and the reason names the rule" {
     start_chat
     {
         closes 1002 'not masked' 'frame op=text mask=0 "{}"'
@@ -234,7 +236,7 @@ END
     } | among_users
 }
 
-@test "what came before a broken rule is delivered, what came behind it is not" {
+@test "messages before a faulty frame are delivered, and messages behind it are not" {
     start_chat
     among_users <<'END'
 A join
@@ -250,12 +252,12 @@ Y quiet
 END
 }
 
-@test "the reason of a close is not lost to a reset by bytes behind the broken rule" {
+@test "bytes behind a faulty frame do not destroy the server's Close" {
     start_chat
     among_users <<'END'
 A join
 A frame op=text mask=0 "x"
-# Y is heard behind each, so that what the server did about A is done.
+# `Y quiet` waits until the server has handled A's last bytes.
 Y quiet
 A text x
 Y quiet
@@ -267,7 +269,7 @@ A expect eof
 END
 }
 
-@test "messages and broken rules in pieces of one byte get the same answers" {
+@test "messages and faulty frames in pieces of one byte get the same answers" {
     start_chat
     among_users <<'END'
 A join
@@ -280,9 +282,9 @@ A expect eof
 END
 }
 
-# ---- Plain HTTP ------------------------------------------------------------------------
+# ---- Plain HTTP ----------------------------------------------------------------------
 
-@test "a plain GET of any path gets 426, and the server lives" {
+@test "a plain GET of any path gets 426, and the server runs on" {
     start_chat
     {
         for path in / /favicon.ico '/chat?room=1#top' http://localhost/; do
@@ -293,7 +295,7 @@ END
     } | among_users
 }
 
-@test "HEAD gets no body either where it is refused" {
+@test "a refused HEAD request gets no body" {
     start_chat
     among_users <<'END'
 A connect
@@ -311,7 +313,7 @@ C expect eof
 END
 }
 
-@test "one empty line before a request is skipped, a second one is not" {
+@test "one empty line before a request is ignored, but not two" {
     start_chat
     {
         refused 426 'WebSocket' 'send "\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"'
@@ -320,9 +322,9 @@ END
     } | play
 }
 
-# ---- Requests that are refused ------------------------------------------------------------
+# ---- Requests that are refused -------------------------------------------------------
 
-@test "another WebSocket version gets 426 and hears which one is spoken" {
+@test "a wrong WebSocket version gets 426, and the answer names version 13" {
     start_chat
     {
         for version in 8 14 013 1; do
@@ -333,7 +335,7 @@ END
     } | among_users
 }
 
-@test "an upgrade without a version or in half gets 400" {
+@test "an upgrade request without one of its three headers gets 400" {
     start_chat
     {
         refused 400 'no Sec-WebSocket-Version' 'upgrade Sec-WebSocket-Version'
@@ -343,14 +345,14 @@ END
     } | among_users
 }
 
-@test "an upgrade with no, two or a malformed key gets 400" {
+@test "an upgrade request with no key, two keys or a malformed key gets 400" {
     local key='dGhlIHNhbXBsZSBub25jZQ=='
     start_chat
     {
         refused 400 'no Sec-WebSocket-Key' 'upgrade Sec-WebSocket-Key'
         refused 400 'several Sec-WebSocket-Key' \
             "upgrade Sec-WebSocket-Key: $key | Sec-WebSocket-Key: $key"
-        # Empty; 12, 15, 17 and 18 bytes; a character that base64 has not.
+        # An empty key; keys of 12, 15, 17 and 18 bytes; a character that is not base64.
         for key in '' U3RyZWFtKDIsID8p dGhlIHNhbXBsZSBub25j dGhlIHNhbXBsZSBub25jZWE= \
             dGhlIHNhbXBsZSBub25jZWVh 'dGhlIHNhbXBs-SBub25jZQ=='; do
             refused 400 "16 bytes in base64; it was: $key" "upgrade Sec-WebSocket-Key: $key"
@@ -359,7 +361,7 @@ END
     } | among_users
 }
 
-@test "subprotocols and extensions that are no list of names get 400" {
+@test "malformed lists of subprotocols or extensions get 400" {
     start_chat
     {
         refused 400 'Sec-WebSocket-Protocol is not a list of names; it was: a b' \
@@ -370,7 +372,7 @@ END
     } | among_users
 }
 
-@test "empty lists of subprotocols and extensions offer nothing, and are accepted" {
+@test "empty lists of subprotocols and extensions are accepted" {
     start_chat
     play <<'END'
 A join Sec-WebSocket-Protocol: | Sec-WebSocket-Extensions:
@@ -381,7 +383,7 @@ B quiet
 END
 }
 
-@test "a JSON line from nc or telnet hears at once what is missing" {
+@test "a JSON line from nc or telnet gets 400 at once, with advice" {
     start_chat
     {
         refused 400 'nc and telnet do not speak WebSocket' \
@@ -390,7 +392,7 @@ END
     } | among_users
 }
 
-@test "no answer to HEAD has a body, whatever is wrong with the request" {
+@test "a faulty HEAD request gets no body, even before it is complete" {
     start_chat hurried
     play <<END
 A connect
@@ -424,7 +426,7 @@ END
     } | among_users
 }
 
-@test "HTTP/1.0 gets 400 and the line that nginx needs" {
+@test "HTTP/1.0 gets 400 and the setting that nginx needs" {
     start_chat
     {
         refused 400 'HTTP/1.1 wanted' 'send "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"' \
@@ -433,7 +435,7 @@ END
     } | among_users
 }
 
-@test "what is no request line gets 400" {
+@test "a malformed request line gets 400" {
     start_chat
     {
         refused 400 'it was: GET /' 'send "GET /\r\nHost: localhost\r\n\r\n"'
@@ -441,7 +443,7 @@ END
     } | among_users
 }
 
-@test "no Host, or several, gets 400" {
+@test "a request with no Host header or several gets 400" {
     start_chat
     {
         refused 400 'no Host' 'upgrade Host'
@@ -450,7 +452,7 @@ END
     } | among_users
 }
 
-@test "a header line that can be read in two ways gets 400" {
+@test "a malformed header line gets 400" {
     start_chat
     header() {
         refused 400 "$1" "send \"GET / HTTP/1.1\r\nHost: localhost\r\n$2\r\n\r\n\""
@@ -464,7 +466,7 @@ END
     } | among_users
 }
 
-@test "a line that LF alone ends is refused at once: use nc -C" {
+@test "a line that ends with LF alone gets 400 at once, with advice: use nc -C" {
     start_chat
     {
         refused 400 'lines end with CR LF: use nc -C' 'send "GET / HTTP/1.1\n"'
@@ -473,7 +475,7 @@ END
     } | among_users
 }
 
-@test "another method gets 405, and hears which there are" {
+@test "a method other than GET and HEAD gets 405, and the answer names both" {
     start_chat
     {
         refused 405 'curl can chat from version 8.20 on; it was: PUT' \
@@ -486,28 +488,28 @@ END
     } | among_users
 }
 
-@test "a head of 8 KiB is taken, a longer one gets 431" {
+@test "a request head of 8 KiB is accepted, and a longer one gets 431" {
     local head=$'GET / HTTP/1.1\r\nHost: localhost\r\nX: \r\n\r\n'
     start_chat
     {
-        # `send` has two characters for each CR and LF.
+        # In `send`, CR and LF are two characters each.
         request="GET / HTTP/1.1\r\nHost: localhost\r\nX: $(filler $((8192 - ${#head})))"
         refused 426 'WebSocket' "send \"$request\r\n\r\n\""
         refused 431 '8 KiB' "send \"${request}x\r\n\r\n\""
     } | among_users
 }
 
-@test "a request line without an end gets 414 once it is too long" {
+@test "an endless request line gets 414 at 8 KiB" {
     start_chat
     refused 414 '8 KiB' "send \"GET /$(filler 9000)\"" | among_users
 }
 
-@test "a head without an end gets 431 once it is too long" {
+@test "an endless request head gets 431 at 8 KiB" {
     start_chat
     refused 431 '8 KiB' "send \"GET / HTTP/1.1\r\nX: $(filler 9000)\"" | among_users
 }
 
-@test "a page of another origin gets 403, and hears which -o lets it in" {
+@test "a page of another origin gets 403, and the answer names the -o that accepts it" {
     start_chat
     {
         refused 403 'page of http://evil.example' 'upgrade Origin: http://evil.example' \
@@ -516,12 +518,12 @@ END
     } | among_users
 }
 
-# A subshell: the rest of the test keeps its locale.
+# Runs in a subshell, so that the test keeps its locale.
 date_now() {
     (LC_ALL=C; export LC_ALL; date -u '+Date: %a, %d %b %Y %H:%M')
 }
 
-@test "every answer but 101 and 503 has the Date, in any locale" {
+@test "every answer except 101 and 503 has a Date in English, in any locale" {
     local before after all i
     LC_ALL=de_DE.UTF-8 start_chat
     for i in 1 2 3; do          # once more, if a minute ends in between
@@ -549,7 +551,7 @@ is_a_line() {
 @test "a refusal is one line of text, and shows no control characters of the request" {
     local request all body LC_ALL=C
     start_chat
-    # U+009B, C2 9B in UTF-8, starts commands in some terminals.
+    # U+009B (C2 9B in UTF-8) starts a control sequence in some terminals.
     for request in 'GET / HTTP/1.1\r\n\r\n' 'GET / HTTP/1.1\n' 'G\tT / HTTP/1.1\r\n\r\n' \
         'PUT\xc2\x9b / HTTP/1.1\r\n\r\n'; do
         all=$(answer "$request"; echo .)        # the dot keeps the last newline
@@ -584,9 +586,9 @@ C expect eof
 END
 }
 
-@test "bytes behind a refused request do not lose the answer to a reset" {
+@test "bytes behind a refused request do not destroy the answer" {
     start_chat
-    # More than one read takes, in the same segments; then more of it behind the answer.
+    # The body is longer than one read of the server, and some of it follows the answer.
     among_users <<'END'
 A connect
 A cork
@@ -604,9 +606,9 @@ A expect eof
 END
 }
 
-# ---- Input that ends --------------------------------------------------------------------
+# ---- Input that ends -----------------------------------------------------------------
 
-@test "a whole request and then the end of input is answered" {
+@test "a whole request is answered even if the client's input ends behind it" {
     start_chat
     among_users <<'END'
 A connect
@@ -626,7 +628,7 @@ Y expect text {"sender_id":3,"message":"Good bye."}
 END
 }
 
-@test "half a request and then the end of input gets 400" {
+@test "half a request gets 400 when the client's input ends" {
     start_chat
     among_users <<'END'
 A connect
@@ -635,7 +637,7 @@ A shutdown
 A expect http 400
 A expect body ended
 A expect eof
-# Nobody asked anything here.
+# B sends nothing, so it gets no answer.
 B connect
 B shutdown
 B expect eof

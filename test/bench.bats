@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What "make bench" says about its rows. Its figures are not tested: they depend on the machine.
+# The row names of "make bench".  No test checks its figures: they vary by machine.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -8,12 +8,12 @@ teardown() {
     :
 }
 
-# readme_rows: the names in the README's table of figures
+# readme_rows: prints the row names of the README's table of figures
 readme_rows() {
     sed -n '/^| work /,/^$/s/^| \([^|]*\) |.*/\1/p' "$ROOT/README.md" | grep -vE '^(work |-)'
 }
 
-@test "make bench knows each row by the name that the README has for it" {
+@test "make bench and the README use the same row names" {
     local name count=0
     "$BIN/bench" --help >"$BATS_TEST_TMPDIR/help"
     while read -r name; do
@@ -24,13 +24,13 @@ readme_rows() {
     test "$count" -gt 5
 }
 
-@test "make bench says which name no row has, and which rows there are" {
+@test "make bench lists all rows if a given name matches none" {
     run -2 "$BIN/bench" "ping-pong 1 pair, 2 pairs among idle"
     test "${lines[0]}" = 'bench: no row'"'"'s name contains "2 pairs among idle"'
     test "${lines[2]}" = "  ping-pong 1 pair"
 }
 
-@test "make bench takes a name of several words, with a comma in it" {
+@test "make bench accepts a row name of several words with a comma" {
     run -0 "$BIN/bench" --runs 1 --chat "$BATS_TEST_TMPDIR/nothing" memory of an idle user, KiB
     test "$(grep -c '^  directory ' <<<"$output")" = 1
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The real curl and the real websocat, as a class would use them.
+# Real clients, curl and websocat, used as in a class.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -18,15 +18,15 @@ teardown() {
     stop_and_show_log
 }
 
-# handshake [CURL-OPTION...]: the headers of a WebSocket client, by curl
+# handshake [CURL-OPTION...]: curl sends the handshake of a WebSocket client
 handshake() {
     curl -sS -i -N --http1.1 --max-time 10 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \
         -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" \
         "http://localhost:$PORT"
 }
 
-# chat_as NAME FD [WEBSOCAT-OPTION...]: a student at a terminal, who types into FD and
-# sees what comes in NAME.out
+# chat_as NAME FD [WEBSOCAT-OPTION...]: starts a student's websocat.  The test types
+# into FD, and the student's screen is NAME.out.
 chat_as() {
     local name=$1 fd=$2
     shift 2
@@ -38,12 +38,12 @@ chat_as() {
     eventually logged "user ${#clients[@]} joined"
 }
 
-# sees NAME LINE: before long NAME has seen just this line, whole
+# sees NAME LINE: waits until this whole line is on NAME's screen
 sees() {
     eventually grep -qxF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
 }
 
-@test "curl gets a page that explains, and that tells who is online" {
+@test "curl gets a page with instructions and the list of users online" {
     need curl
     start_chat
     run -0 curl -sS -i "localhost:$PORT"
@@ -54,7 +54,7 @@ sees() {
     lacks "$output" websocat
 }
 
-@test "the handshake by hand gives the accept key of the RFC's example" {
+@test "a handshake by curl gives the accept key of the RFC's example" {
     need curl
     start_chat
     run -28 handshake --max-time 2      # 28: it would have listened on
@@ -69,7 +69,7 @@ sees() {
     [ "$output" = s3pPLMBiTxaQ9kYGzzhZRbK+xOo= ]
 }
 
-@test "a message arrives in a curl session as the bytes of its frame" {
+@test "in a curl session, a message arrives as the bytes of its frame" {
     need curl
     start_chat
     handshake -o "$BATS_TEST_TMPDIR/curl.out" 3>&- &
@@ -86,7 +86,7 @@ END
     [ "$(tail -c 30 "$BATS_TEST_TMPDIR/curl.out")" = '{"sender_id":2,"message":"hi"}' ]
 }
 
-@test "curl with a wrong version, or as a foreign page, is told what is wrong" {
+@test "curl with a wrong version or a foreign Origin gets an answer with the reason" {
     need curl
     start_chat
     run -0 curl -sS -i -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 8' \
@@ -96,7 +96,7 @@ END
     contains "$output" "403 Forbidden" "http://evil.example may not connect"
 }
 
-@test "two students chat with websocat, both ways" {
+@test "two students chat with websocat in both directions" {
     need websocat
     start_chat
     chat_as ann 5
@@ -108,7 +108,7 @@ END
     [ "$(cat "$BATS_TEST_TMPDIR/ann.out")" = '{"sender_id":2,"message":"hi Ann"}' ]
 }
 
-@test "websocat --protocol notices tells who one is, and who is not there" {
+@test "websocat --protocol notices shows your own id, and notices about unknown recipients" {
     need websocat
     start_chat
     chat_as ann 5 --protocol notices
@@ -117,7 +117,7 @@ END
     sees ann '{"sender_id":0,"message":"user 7 is not connected"}'
 }
 
-@test "a typo in the JSON is answered with the byte, and the next line works" {
+@test "a typo in the JSON gets a notice with the byte, and the next line works" {
     need websocat
     start_chat
     chat_as ann 5
@@ -127,18 +127,18 @@ END
     sees ann '{"sender_id":1,"message":"hi"}'
 }
 
-@test "the article's message pasted over four lines is answered line by line" {
+@test "the article's message pasted as four lines gets four notices" {
     need websocat
     start_chat
     chat_as ann 5
     printf '{\n  "recipient_id": 1,\n  "message": "Go Braves!"\n}\n' >&5
     eventually eval '[ "$(wc -l <"$BATS_TEST_TMPDIR/ann.out")" -eq 4 ]'
-    # websocat sends the line break along
+    # websocat sends the line break, too: "{" and LF are 2 bytes.
     [ "$(head -n 1 "$BATS_TEST_TMPDIR/ann.out")" = \
         '{"sender_id":0,"message":"not delivered: byte 3: ends after byte 2: a message is one line"}' ]
 }
 
-@test "when websocat's input ends, it closes in order" {
+@test "when websocat's input ends, it sends a Close" {
     need websocat
     start_chat
     chat_as ann 5
@@ -147,7 +147,7 @@ END
     eventually logged "user 1 left: it closed the connection"
 }
 
-@test "when the server stops, websocat's user is told and the server does not wait for it" {
+@test "when the server stops, it closes websocat's connection and ends" {
     need websocat
     start_chat
     chat_as ann 5

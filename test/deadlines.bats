@@ -1,14 +1,14 @@
 #!/usr/bin/env bats
-# How long the server waits: for a request, for a recipient, for a sign of life, for an end.
+# How long the server waits for a request, a recipient, a sign of life, or an end.
 #
-# The first test takes the deadlines that are compiled in. All others use a hurried server or -k.
+# The first test has the real deadlines.  All others use the hurried server, or -k.
 
 bats_require_minimum_version 1.7.0
 load helper
 
 set -o pipefail
 
-@test "a handshake has ten seconds, and so has a recipient that others wait for" {
+@test "a request and a recipient that others wait for have 10 seconds each" {
     start_chat
     play <<'END'
 patience 20
@@ -30,7 +30,7 @@ END
 
 # ---- For a request
 
-@test "who connects and says nothing is let go without a word" {
+@test "a client that sends nothing is closed without a response" {
     start_chat hurried
     play <<'END'
 B join
@@ -42,7 +42,7 @@ B quiet
 END
 }
 
-@test "who begins a request and does not end it gets 408" {
+@test "a client that sends half a request gets 408" {
     start_chat hurried
     play <<'END'
 B join
@@ -58,8 +58,8 @@ C expect id 2
 END
 }
 
-# A byte a millisecond: the request takes longer than the 600 ms that it may.
-@test "a request that trickles in gets 408, however busy it looks" {
+# One byte a millisecond: the request needs more than its 600 ms.
+@test "a request that arrives too slowly gets 408, even if its bytes never stop" {
     start_chat hurried
     play <<END
 A connect
@@ -72,15 +72,15 @@ END
 
 # ---- For a recipient, here 1 s
 #
-# `clock` starts before what starts the deadline: whatever this machine does meanwhile, it
-# cannot show too little.
+# `clock` starts before the command that starts the deadline.  So even on a slow
+# machine, it never shows less time than the deadline took.
 
-# How many messages user 2 took before somebody had to wait.
+# Prints how many messages to user 2 were delivered before a sender had to wait.
 taken_without_waiting() {
     sed '/ waits for /q' "$CHAT_LOG" | grep -c '^user 1 -> user 2: "'
 }
 
-@test "a recipient that does not read is dropped only if somebody waits for it" {
+@test "a recipient that does not read is dropped only if a sender waits for it" {
     start_chat hurried
     {
         cat <<'END'
@@ -94,10 +94,10 @@ log user 1 waits for room at user 2
 X expect said F 1000 1000
 END
         eventually logged user 1 waits for room at user 2
-        # The next ones would be the first to wait.
+        # Thirty messages fewer: nearly the first for which the sender would wait.
         echo "F say R 1000 $(($(taken_without_waiting) - 30))"
         cat <<'END'
-# The kernel finds room for a little more, once.
+# The kernel may make a little more room, once.
 F silent 200
 F say R 1000
 F silent 1100
@@ -114,8 +114,8 @@ END
     } | play
 }
 
-# Two wait, so that somebody does all the time.
-@test "any byte that a recipient takes gives it a whole deadline more" {
+# There are two senders, so that at every moment at least one of them is parked.
+@test "when a recipient reads a byte, its deadline starts again" {
     start_chat hurried
     play <<END
 $(stuffed 'C join')
@@ -131,7 +131,7 @@ C quiet
 END
 }
 
-@test "who keeps itself waiting, by messages or pings, is dropped after the deadline as well" {
+@test "a client that does not read its own messages or pongs is dropped at the deadline, too" {
     start_chat hurried -a router
     play <<END
 A rcvbuf 4096
@@ -151,7 +151,7 @@ C expect said C 20
 END
 }
 
-@test "directory: who is dropped while it waits for another is missed by nobody" {
+@test "directory: a parked sender can be dropped, too, and then its recipient has no deadline" {
     start_chat hurried
     play <<'END'
 R rcvbuf 4096
@@ -164,7 +164,8 @@ log user 2 waits for room at user 1
 D say C 60000 20
 log user 3 waits for room at user 2
 D silent 500
-# That gives R time until C has been dropped.  Then nobody waits for it.
+# R reads a little, so its deadline starts again and C is dropped first.  After that, no
+# sender waits for R.
 R sip 200000
 log user 2 left: did not read for 1 s
 D quiet
@@ -180,11 +181,11 @@ END
 
 # ---- For a sign of life, here 1 s and 1 s
 
-@test "a silent user is pinged, then dropped; a byte from it is a sign of life, a message to it is not" {
+@test "a silent user is pinged and then dropped, unless it sends a byte" {
     start_chat -k 1
     play <<'END'
-# Silent and Listener say nothing, but Listener gets a message; Byte sends a byte,
-# which is not even a frame; Ponger does what a client should.
+# Silent sends nothing.  Listener sends nothing, but gets a message.  Byte sends one
+# byte of a frame.  Ponger answers each ping, as a client should.
 Silent join
 Listener join
 Byte join
@@ -210,7 +211,7 @@ no log user 4 left
 END
 }
 
-@test "a user that shows life after a ping is pinged once more before it is dropped" {
+@test "a user that sends something after a ping gets another ping before it is dropped" {
     start_chat -k 1
     play <<'END'
 Writer join
@@ -221,7 +222,7 @@ Writer expect ping
 END
 }
 
-@test "a ping is no sign of life of whoever it is sent to" {
+@test "the server's ping to a user does not count as a sign of life from that user" {
     start_chat -k 1
     play <<'END'
 Silent join
@@ -229,7 +230,7 @@ Alive join Sec-WebSocket-Protocol: notices
 Alive expect notice you are user 2
 Silent expect ping
 Alive expect ping
-# By the time that Alive is pinged again, Silent has been so for two seconds and a half.
+# When Alive gets its second ping, Silent has been silent for 2.5 s.
 Alive silent 500
 Alive frame op=pong
 Alive expect ping
@@ -273,7 +274,8 @@ $(stuffed)
 A join
 A say R 1000
 log user 3 waits for room at user 1
-# One that falls silent later than A shows how long is too long.
+# Silent falls silent later than A.  When Silent is dropped, A has been parked longer
+# than the deadline.
 Silent join
 Silent expect ping
 R frame op=pong
@@ -287,7 +289,7 @@ F quiet
 END
 }
 
-@test "-k 0 neither pings nor hangs up" {
+@test "with -k 0, the server neither pings nor drops silent users" {
     start_chat -k 0
     play <<'END'
 A join
@@ -298,8 +300,8 @@ END
 
 # ---- For an end
 
-# The last line fails, and has to: only the server's giving up can make it.
-@test "who goes on sending after our Close is cut off" {
+# The last line of the script must fail, because the server resets the connection.
+@test "a client that goes on sending after the server's Close is cut off" {
     start_chat hurried
     run -1 play <<'END'
 A join
@@ -317,8 +319,8 @@ B quiet
 END
 }
 
-# takes_nothing COMMAND WORDS: who ends its connection by the command, with these WORDS in the
-# log, while more waits for it than it will ever take.
+# takes_nothing COMMAND WORDS: A ends its connection by this command, and the log shows
+# WORDS.  A never reads, and the server still has bytes for it.
 takes_nothing() {
     start_chat hurried
     play <<END
@@ -340,6 +342,6 @@ END
     takes_nothing 'frame mask=0 "x"' 'closed by the server (code 1002)'
 }
 
-@test "who ends its input and takes nothing is cut off, and the log says what was lost" {
+@test "a client that ends its input and does not read is cut off, and the log names the lost bytes" {
     takes_nothing shutdown 'end of input'
 }

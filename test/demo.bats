@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The experiment of the stalled reader as "make demo" shows it, with hurried deadlines.
+# What "make demo" prints about a user that does not read, here with short deadlines.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -8,21 +8,21 @@ teardown() {
     :
 }
 
-# figures WORDS: the row of the table that has them
+# figures WORDS: sets directory and router to the figures of the row that contains WORDS
 figures() {
     local row
     row=$(grep -F -- "$1" "$BATS_TEST_TMPDIR/demo") || return
     read -r directory router <<<"$(awk '{ print $(NF - 1), $NF }' <<<"$row")"
 }
 
-# story APPROACH: its lines but the bars
+# story APPROACH: prints the lines about this approach, without the bars
 story() {
     sed -n "/^chat -a $1:/,/^\$/p" "$BATS_TEST_TMPDIR/demo" |
         grep -vE '^ +[0-9.]+ s |-a |^$' |
         sed 's/^ *//; s/lost: [1-9][0-9]* bytes to it/lost: N bytes to it/'
 }
 
-@test "make demo: with the router all wait for who does not read, else only its sender" {
+@test "make demo: a user that does not read stops the whole router, but only its sender in the directory" {
     "$BIN/demo" "$BIN/chat-hurried" 100 >"$BATS_TEST_TMPDIR/demo"
     cat "$BATS_TEST_TMPDIR/demo"
 
@@ -54,9 +54,9 @@ log: user 2 left: did not read for 1 s; lost: N bytes to it, 0 from it
 END
 }
 
-# Each bar has 24 signs for as many messages as came in the first second of all, give or take
-# one; "+" is the end of a bar that does not fit.
-@test "make demo draws both approaches to one scale, in lines of 80 columns" {
+# A bar of 24 signs stands for the number of messages in the first bar.  Each bar may be
+# wrong by one sign.  A bar that is too long for the line ends with "+".
+@test "make demo draws both approaches at the same scale, in lines of at most 80 columns" {
     "$BIN/demo" "$BIN/chat-hurried" 100 >"$BATS_TEST_TMPDIR/demo"
     cat "$BATS_TEST_TMPDIR/demo"
 
@@ -74,7 +74,7 @@ END
         END { exit bad || bars < 10 }' "$BATS_TEST_TMPDIR/demo"
 }
 
-@test "make demo tells why there is no server" {
+@test "make demo says why its server did not start" {
     run -1 "$BIN/demo" "$BATS_TEST_TMPDIR/nothing"
     contains "$output" "/nothing: No such file or directory" "demo: the server ended"
 }

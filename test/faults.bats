@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A system that fails: calls of the server that are interrupted, fall short, or find no room.
+# System calls that fail: they are interrupted, do less than asked, or lack resources.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -9,7 +9,8 @@ setup_file() {
         "$BATS_TEST_DIRNAME/fuzz/shim.c" || true
 }
 
-# failing FAULTS COMMAND...: runs it where these calls fail; fuzz/shim.c has the words
+# failing FAULTS COMMAND...: runs the command, and its system calls fail as FAULTS says
+# (fuzz/shim.c explains FAULTS)
 failing() {
     # Not its path, which may have spaces.  A sanitizer wants to be the first library otherwise.
     LD_PRELOAD=shim.so LD_LIBRARY_PATH=$BATS_FILE_TMPDIR SHIM=$1 ASAN_OPTIONS=verify_asan_link_order=0 "${@:2}"
@@ -26,7 +27,7 @@ start_failing() {
     failing "$1" start_chat "${@:2}"
 }
 
-# Each fault did happen: the server's last lines tell how often.
+# Checks that each fault did happen.  The shim prints how often when the server ends.
 all_happened() {
     stop_chat
     grep '^shim: ' "$CHAT_LOG"
@@ -52,7 +53,7 @@ C quiet
 END
 }
 
-# survives FAULTS: with both approaches, nothing is lost
+# survives FAULTS: checks with both approaches that no message is lost
 survives() {
     local approach
     for approach in directory router; do
@@ -62,35 +63,35 @@ survives() {
     done
 }
 
-@test "calls that are interrupted lose nothing" {
+@test "interrupted system calls lose no message" {
     survives 'read EINTR 3, write EINTR 3, poll EINTR 3, accept EINTR 2'
 }
 
-@test "reads and writes that find nothing and no room after all lose nothing" {
+@test "reads and writes that fail with EAGAIN lose no message" {
     survives 'read EAGAIN 3, write EAGAIN 3'
 }
 
-@test "reads and writes for which there is no memory just now lose nothing" {
+@test "reads and writes that fail with ENOBUFS lose no message" {
     survives 'read ENOBUFS 3, write ENOBUFS 3'
 }
 
-@test "reads that give less than there is lose nothing" {
+@test "reads that return only half of the bytes lose no message" {
     survives 'read half 1'
 }
 
-@test "writes that take less than they should lose nothing" {
+@test "writes that take only half of the bytes lose no message" {
     survives 'write half 1'
 }
 
-@test "reads and writes of one byte at a time lose nothing" {
+@test "reads and writes of one byte at a time lose no message" {
     survives 'read byte 1, write byte 1'
 }
 
-@test "all of that at once loses nothing" {
+@test "all these faults at once lose no message" {
     survives 'read EINTR 3, read EAGAIN 3, read half 1, write EINTR 3, write EAGAIN 3, write half 1, poll EINTR 3, accept ECONNABORTED 2'
 }
 
-@test "an accept that fails is tried again, whatever the reason" {
+@test "the server tries a failed accept again, for every reason" {
     local faults
     for faults in 'accept ECONNABORTED 2, accept EMFILE 2, accept ENFILE 2' \
         'accept ENOBUFS 2, accept ENOMEM 2, accept EINTR 2'; do
@@ -100,7 +101,8 @@ survives() {
     done
 }
 
-# gone FAULTS: user 2, who is the second connection, is lost, and the others talk on
+# gone FAULTS: the faults hit the second connection, user 2.  The server drops it, and
+# the others chat as before.
 gone() {
     start_failing "$1"
     play <<'END'
@@ -119,14 +121,14 @@ END
     all_happened
 }
 
-@test "a user to whom no write succeeds any more is gone, and the others talk on" {
+@test "a user is dropped if writing to it fails, and the others chat as before" {
     gone 'write EPIPE 2 #2'
     logged "user 2 left: Broken pipe"
     gone 'write ECONNRESET 2 #2'
     logged "user 2 left: Connection reset by peer"
 }
 
-@test "a user from whom no read succeeds any more is gone, and the others talk on" {
+@test "a user is dropped if reading from it fails, and the others chat as before" {
     gone 'read ECONNRESET 2 #2'
     logged "user 2 left: Connection reset by peer"
     gone 'read ETIMEDOUT 2 #2'
@@ -139,7 +141,7 @@ END
     [[ ${lines[0]} == "chat: "*poll* && ${lines[1]} == "shim: poll EINVAL 1: "* && ${#lines[@]} -eq 2 ]]
 }
 
-@test "a system without a socket or a pipe to give is one clear line, and status 1" {
+@test "if the system has no socket or pipe left, the server prints one line and exits with 1" {
     for fault in 'socket EMFILE 1' 'socket ENFILE 1' 'socket ENOBUFS 1' 'pipe EMFILE 1' 'pipe ENFILE 1'; do
         run -1 within 10 failing "$fault" "$ROOT/chat" -p 0
         [ ${#lines[@]} -eq 2 ]

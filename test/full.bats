@@ -1,17 +1,17 @@
 #!/usr/bin/env bats
-# A full table, and too few descriptors: who gets in, who makes room, who is told 503.
+# Too few slots or descriptors: which clients may join, are evicted, or get 503.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# The users 1 to 4, for whom there is room in a tiny server.
+# Users 1 to 4 take all slots of the tiny server.
 four_users() {
     printf '%s join\n' A B C D
 }
 
 # ---- Full
 
-@test "a full room answers 503 to whoever comes, and those in it talk on" {
+@test "a full server answers 503 to new clients, and its users chat as before" {
     start_chat tiny
     play <<END
 $(four_users)
@@ -24,12 +24,12 @@ A text {"recipient_id":4,"message":"still here"}
 D expect text {"sender_id":1,"message":"still here"}
 F connect
 F expect http 503
-# E lingers, but not where there would be room for F.
+# E is still connected, but in a reserved slot.  Its eviction would not help F.
 no log made room
 END
 }
 
-@test "a place that becomes free is given to the next one, and no more than that" {
+@test "a free slot takes one new client, and the next one gets 503" {
     start_chat tiny
     play <<END
 $(four_users)
@@ -49,11 +49,11 @@ F quiet
 END
 }
 
-@test "half-open connections keep nobody out: the oldest makes room" {
+@test "half-open connections keep no client out: the server evicts the oldest" {
     start_chat tiny
     play <<'END'
 U join
-# Each is accepted before the next one comes: by its answer, U's ping was read behind it.
+# `U quiet` waits until the server has accepted the last connection.
 H1 connect
 H1 send "GET / HTTP/1.1\r\n"
 U quiet
@@ -72,7 +72,7 @@ B expect text {"sender_id":2,"message":"we are in"}
 END
 }
 
-@test "half-open connections make room without a word, where there is no log" {
+@test "with -q, the eviction of half-open connections is not logged" {
     start_chat tiny -q
     play <<'END'
 H1 connect
@@ -86,7 +86,7 @@ END
     [ ! -s "$CHAT_LOG" ]
 }
 
-@test "users are never made to leave for others" {
+@test "the server never evicts users" {
     start_chat tiny
     { for i in {1..4}; do echo "U$i join"; done
       for i in {1..40}; do echo "X$i connect"; echo "X$i expect http 503"; echo "X$i close"; done
@@ -94,7 +94,7 @@ END
     } | play
 }
 
-@test "more newcomers than there are spare places all get their 503" {
+@test "new clients all get their 503, even more of them than there are spare slots" {
     start_chat tiny
     { echo "patience 20"
       for i in {1..4}; do echo "U$i join"; done
@@ -104,9 +104,9 @@ END
     } | play
 }
 
-@test "seventy who connect at once all get in" {
+@test "seventy clients that connect at once can all join" {
     start_chat
-    # While the server stands still the kernel collects them.
+    # The server is stopped, so that all connections wait in the kernel's queue.
     { echo "signal STOP"
       printf 'U%d connect\n' {1..70}
       echo "signal CONT"
@@ -114,7 +114,7 @@ END
     } | play
 }
 
-@test "who was sent Close and stays connected makes room for another" {
+@test "a client that read the server's Close and stays connected is evicted for a new one" {
     start_chat tiny
     play <<END
 $(four_users)
@@ -129,7 +129,7 @@ END
     run ! logged "made room"
 }
 
-@test "who has not yet taken its Close makes no room" {
+@test "a client that has not yet read the server's Close is not evicted" {
     start_chat tiny
     play <<END
 $(stuffed 'A join' 'B join')
@@ -302,7 +302,7 @@ END
     starts_with "$output" "chat: a limit of 8 descriptors is too low"
 }
 
-@test "when descriptors run out, one in reserve serves to answer 503, and users talk on" {
+@test "when file descriptors run out, the server still answers 503, and its users chat as before" {
     need prlimit
     start_chat
     play <<'END'

@@ -1,4 +1,4 @@
-# helper.bash -- starts the server under test, and stops it whatever happened.
+# helper.bash -- starts the server under test, and stops it after each test.
 #
 # A test file begins with
 #     bats_require_minimum_version 1.7.0
@@ -10,8 +10,8 @@
 ROOT=$BATS_TEST_DIRNAME/..
 BIN=$BATS_TEST_DIRNAME/bin
 
-# start_chat [hurried|tiny] [OPTION...]: on a free port, the one in $PORT; "hurried" has
-# deadlines of about a second, "tiny" also has only 4 places.
+# start_chat [hurried|tiny] [OPTION...]: starts the server on a free port and sets PORT.
+# The "hurried" server has deadlines of about 1 s.  The "tiny" one also has only 4 slots.
 start_chat() {
     local binary=$ROOT/chat where line port=':([0-9]+)([^]0-9]|$)'      # not in [::1]
     case ${1-} in
@@ -30,7 +30,8 @@ start_chat() {
     PORT=${BASH_REMATCH[1]}
 }
 
-# Waits for a server that was told to stop; its status.  (Another signal would end it at once.)
+# Waits for a server that has got its signal, and returns its exit status.  (A second
+# signal would end the server at once.)
 await_end() {
     local pid=$CHAT_PID tries=0
     CHAT_PID=
@@ -41,7 +42,7 @@ await_end() {
     wait "$pid"
 }
 
-# Ends the server as a user would, and fails if that is not in order.
+# Stops the server with SIGTERM.  Fails if its exit status is not 0.
 stop_chat() {
     if [ -n "${CHAT_PID-}" ]; then
         kill -CONT "$CHAT_PID" 2>/dev/null || true      # if a test left it stopped
@@ -58,7 +59,7 @@ teardown() {
     stop_and_show_log
 }
 
-# What it prints is shown only if the test failed.
+# bats shows the output only if the test failed.
 stop_and_show_log() {
     local status=0
     stop_chat || status=$?
@@ -71,7 +72,7 @@ play() {
     "$BIN/peer" "$PORT"
 }
 
-# eventually COMMAND...: tries for up to 10 s until it succeeds.
+# eventually COMMAND...: repeats the command until it succeeds, for up to 10 s.
 eventually() {
     local deadline=$((SECONDS + 10))
     until "$@"; do
@@ -130,8 +131,8 @@ need() {
     command -v "$1" >/dev/null || skip "$1 is not installed"
 }
 
-# answer REQUEST: prints all that the server sends until it closes.  (peer reads a body,
-# but compares no bodies.)
+# answer REQUEST: prints everything that the server sends until it closes.  (A script
+# for peer can look for words in a body, but cannot compare whole bodies.)
 answer() {
     local text
     exec 4<>"/dev/tcp/127.0.0.1/$PORT"
@@ -145,16 +146,17 @@ content_length() {
     sed -n 's/^Content-Length: \([0-9]*\).$/\1/p' <<<"$1"
 }
 
-# What follows prints parts of scripts.
+# The functions below print parts of scripts.
 
-# stuffed [LINE...]: user 1, R, reads nothing, and its outbox is full; user 2, F, waits there
-# with twenty big messages, some delivered, some not.  LINEs are played before F begins.
+# stuffed [LINE...]: user 1, R, does not read, and its outbox is full.  User 2, F, sends
+# it twenty big messages: some are delivered, then F is parked.  The LINEs are played
+# before F sends.
 stuffed() {
     printf '%s\n' 'R rcvbuf 4096' 'R join' 'F join' "$@" 'F say R 60000 20' \
         'log user 2 waits for'
 }
 
-# repeat N LINE: the line, so many times.
+# repeat N LINE: prints the line N times.
 repeat() {
     printf "$2\n%.0s" $(seq "$1")
 }

@@ -1,13 +1,13 @@
 #!/usr/bin/env bats
-# How a connection ends: vanished, out of input, closed by a user or by the server.  What was
-# sent before that counts, and the reason arrives.
+# How a connection ends: the client vanishes, its input ends, or one side sends a
+# Close.  All earlier messages are still delivered, and the client learns the reason.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# ---- Peers that vanish
+# ---- Clients that vanish
 
-@test "who vanishes is gone for the others, who go on" {
+@test "when a client vanishes, it is not connected any more, and the others chat as before" {
     start_chat
     play <<'END'
 A join
@@ -21,8 +21,8 @@ B quiet
 END
 }
 
-# The server sleeps while user 1 writes and goes, so that it finds both at once.
-@test "what a user sent just before it vanished is still delivered" {
+# The server is stopped while user 1 writes and vanishes, so it sees both at once.
+@test "messages that a user sent just before it vanished are still delivered" {
     start_chat
     play <<'END'
 A join
@@ -38,9 +38,9 @@ B quiet
 END
 }
 
-# User 3 vanishes while it waits to be read; the write that user 4 causes then fails.
-# (Behind an end of input such a write also raises SIGPIPE.)
-@test "a user to whom a write fails is heard to the end of what it sent" {
+# User 3 is parked, so the server does not read it, and it vanishes.  User 4 writes to
+# it, and that write fails.  (After an end of input, such a write also raises SIGPIPE.)
+@test "if a write to a user fails, its earlier messages are still delivered" {
     start_chat
     play <<END
 $(stuffed)
@@ -59,14 +59,14 @@ log user 4 -> user 3: not delivered: user 3 is not connected
 R expect said 2,3 0 23
 B expect text {"sender_id":3,"message":"farewell"}
 B quiet
-# Some bytes to it were lost, but none from it.
+# The log may name lost bytes to user 3, but none from it.
 run ! grep "user 3.*lost.* [1-9][0-9]* from it" "\$CHAT_LOG"
 END
 }
 
 # ---- End of input without a Close
 
-@test "who only ends its input still gets all the answers" {
+@test "a client that ends its input still gets all answers" {
     start_chat
     play <<'END'
 A connect
@@ -89,7 +89,7 @@ B quiet
 END
 }
 
-@test "who ends its input and reads late gets even what was parked" {
+@test "a client that ends its input while it is parked still gets all its messages" {
     start_chat
     play <<'END'
 A rcvbuf 4096
@@ -104,7 +104,7 @@ END
 
 # ---- Close from either side
 
-@test "a Close comes back with its code, and then the connection ends" {
+@test "the server answers a Close with the same code, and then closes the connection" {
     start_chat
     for code in 1000 1001 3000 4999; do
         play <<END
@@ -132,7 +132,7 @@ END
     grep -qxF 'user 6 left: it closed the connection (code 1001)' "$CHAT_LOG"
 }
 
-@test "what a user sent before its Close counts, what it sends behind it does not" {
+@test "messages before a user's Close are delivered, and messages behind it are not" {
     start_chat
     play <<'END'
 A join
@@ -156,7 +156,7 @@ log user 2 -> user 1: not delivered: user 1 is not connected
 END
 }
 
-@test "a Close waits its turn behind the messages that are parked" {
+@test "a parked client's Close is answered after its parked messages" {
     start_chat
     play <<END
 $(stuffed)
@@ -172,7 +172,7 @@ A expect eof
 END
 }
 
-@test "when the server closes, its Close is the last that comes, and nothing counts any more" {
+@test "after its own Close, the server sends nothing and ignores all input" {
     start_chat
     play <<'END'
 A join
@@ -195,7 +195,7 @@ B quiet
 END
 }
 
-@test "a close comes behind the answers to what came before it" {
+@test "the server's Close comes after the answers to earlier messages" {
     start_chat
     play <<'END'
 A join
@@ -213,7 +213,7 @@ A expect eof
 END
 }
 
-@test "a close comes behind megabytes that wait for a slow reader" {
+@test "the server's Close comes after megabytes that wait for a slow recipient" {
     start_chat
     play <<'END'
 A rcvbuf 4096
@@ -229,7 +229,7 @@ END
 
 # ---- A reason is not lost to a reset
 
-@test "the reason of a refusal arrives though a megabyte lies behind the request" {
+@test "an error response arrives even if a megabyte follows the refused request" {
     start_chat
     play <<'END'
 A connect
@@ -251,7 +251,7 @@ C quiet
 END
 }
 
-@test "the reason of a Close arrives though a megabyte lies behind the breach" {
+@test "the server's Close arrives even if a megabyte follows the faulty frame" {
     start_chat
     play <<'END'
 A join

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# The log: a line an event, which no message can play with, and none with -q.
+# The log: one line for each event, and none with -q.  No message can damage it.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-@test "-q silences the log, but not the line that says where it listens" {
+@test "with -q, the server prints only the line that says where it listens" {
     start_chat -q
     play <<'END'
 A join
@@ -19,7 +19,7 @@ END
     run ! grep -v '^chat: room for ' "$CHAT_LOG"        # said where descriptors are few
 }
 
-@test "-q is silent about whoever leaves, too" {
+@test "with -q, the server does not log that a user leaves" {
     start_chat -q
     play <<'END'
 A join
@@ -31,7 +31,7 @@ END
     run ! grep -v '^chat: room for ' "$CHAT_LOG"        # said where descriptors are few
 }
 
-@test "the log tells who joined from where, who wrote to whom, and who left and why" {
+@test "the log shows each user that joins or leaves, and each message" {
     start_chat
     play <<'END'
 A join
@@ -53,9 +53,9 @@ END
     grep -qxE 'user 2 left: Connection reset by peer(; lost: .*)?' "$CHAT_LOG"
 }
 
-@test "no message can play with the terminal" {
+@test "no message can send control characters to the terminal" {
     start_chat
-    # C2 9B starts commands in some terminals, as ESC [ does; C2 A0 is just a space
+    # In some terminals, C2 9B starts a control sequence, like ESC [.  C2 A0 is a space.
     local csi=$'\xc2\x9b' space=$'\xc2\xa0' del=$'\x7f'
     play <<END
 A join
@@ -68,7 +68,7 @@ END
     grep -qxF "user 1 -> user 1: \"\\xC2\\x9B2J$space\\x7F\"" "$CHAT_LOG"
 }
 
-@test "long messages are cut in the log, and not inside a character" {
+@test "the log cuts a long message, but not inside a character" {
     start_chat
     local long shown
     long=$(printf 'é%.0s' {1..100})
@@ -84,7 +84,7 @@ END
     grep -qxF "user 1 -> user 1: \"x$shown... (203 bytes)" "$CHAT_LOG"
 }
 
-@test "the log says why a request was refused" {
+@test "the log says why the server refused a request" {
     start_chat
     play <<'END'
 A upgrade Sec-WebSocket-Version: 8
@@ -93,7 +93,7 @@ log : 426: Sec-WebSocket-Version 13 wanted; it was: 8
 END
 }
 
-@test "bytes that are no characters are escaped in the log, and cut where 120 are shown" {
+@test "the log escapes bytes that are not characters, and cuts the line at 120 bytes" {
     start_chat
     play <<'END'
 A join
@@ -112,10 +112,10 @@ END
     grep -qxF "user 1: bad message: $(printf '\\x80%.0s' {1..30})" "$CHAT_LOG"
 }
 
-@test "no message can turn the log's text around" {
+@test "no message can change the writing direction of the log" {
     local first last near
     start_chat
-    # U+202A, U+202E, U+2066 and U+2069; their neighbours are shown
+    # U+202A to U+202E and U+2066 to U+2069 change the direction, unlike their neighbours.
     first=$'\xe2\x80\xaa\xe2\x80\xae' last=$'\xe2\x81\xa6\xe2\x81\xa9'
     near=$'\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa'
     play <<END

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# Memory: fixed when the program is linked, and little for users who are silent.
+# Memory: the linker sets aside all of it, and an idle user needs little.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# What a sanitizer or gcov puts in has an allocator and a memory of its own.
+# Code from a sanitizer or from gcov allocates memory, so these tests would fail.
 skip_if_instrumented() {
     command -v nm >/dev/null || skip "there is no nm"
     if nm "$ROOT/chat" | grep -qE '__(asan|msan|tsan|ubsan|gcov)_'; then
@@ -12,19 +12,19 @@ skip_if_instrumented() {
     fi
 }
 
-# All that the program calls of libc; each stands in POSIX.1-2008 (setitimer in its XSI part).
-# Before a function is added here it is looked up there; one that sets memory aside can't be.
+# The functions that the program may call.  All are in POSIX.1-2008 (setitimer: XSI
+# option).  Before you add one, look it up there, and check that it allocates no memory.
 POSIX='_exit accept bind clock_gettime close exit fcntl fflush fprintf freeaddrinfo gai_strerror
     getaddrinfo getnameinfo getopt getrlimit getsockname getsockopt inet_pton
     listen memcmp memcpy memmove memset nanosleep open optarg optind pipe poll read setitimer setrlimit setsockopt shutdown
     sigaction sigaddset sigemptyset sigprocmask snprintf socket sprintf stderr stdout strchr strcmp strcspn strerror strlen strncmp
     strstr strtol time vfprintf vsnprintf write'
-# What compilers make of these where that is shorter.
+# Compilers put these in place of functions above, if that makes shorter code.
 POSIX+=' bcmp fputc fputs fwrite memchr putchar puts stpcpy strcpy'
 # What starts a program on macOS and the BSDs.
 POSIX+=' dyld_stub_binder _csu_finish _libc_init abort atexit'
 
-@test "the program calls POSIX functions only, and none that sets memory aside" {
+@test "the program calls only POSIX functions, and none that allocates memory" {
     skip_if_instrumented
     local name names others=
     names=$(nm -u "$ROOT/chat" 2>&1 | sed 's/.* //; s/[@$].*//')

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A message arrives: once, unaltered, in order, and at the user who has that id.
+# Each message arrives once, unchanged, in order, and only at the user with that id.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -21,7 +21,7 @@ END
     logged 'user 1 -> user 2: "Go Braves!"'
 }
 
-@test "a message that is sent to a user the moment it sees its 101 arrives" {
+@test "a message to a user arrives even if it is sent right after the user's 101" {
     start_chat
     local i
     { echo "A join"
@@ -33,7 +33,7 @@ END
     } | play
 }
 
-@test "a message to oneself comes back" {
+@test "a message to yourself arrives" {
     start_chat
     play <<'END'
 A join
@@ -43,7 +43,7 @@ A quiet
 END
 }
 
-@test "a message to nobody is dropped and logged, and its sender stays" {
+@test "a message to an unknown id is logged and not delivered, and its sender stays connected" {
     start_chat
     play <<'END'
 A join
@@ -64,7 +64,7 @@ log user 1 -> user 4097: not delivered
 END
 }
 
-@test "what was sent is what arrives, byte for byte, escapes included" {
+@test "the text of a message arrives byte for byte, with its escapes" {
     start_chat
     play <<'END'
 A join
@@ -76,7 +76,7 @@ B expect text {"sender_id":1,"message":""}
 END
 }
 
-@test "members in any order, unknown ones and white space make no difference" {
+@test "a message may have its members in any order, white space, and unknown members" {
     start_chat
     play <<'END'
 A join
@@ -93,7 +93,7 @@ END
 
 @test "the largest message arrives, in one frame and in fragments" {
     start_chat
-    # 65536 bytes of JSON: 31 are around the text, {"recipient_id":2,"message":""}
+    # The limit is 65536 bytes of JSON, and {"recipient_id":2,"message":""} has 31.
     play <<'END'
 A join
 B join
@@ -106,7 +106,7 @@ B expect text {"sender_id":1,"message":"00000002"}
 END
 }
 
-@test "a binary message is read like a text, and goes out as a text" {
+@test "a binary message is read like a text message, and delivered as one" {
     start_chat
     play <<'END'
 A join
@@ -119,7 +119,7 @@ END
 
 # ---- In pieces and segments
 
-@test "a request and frames that come byte by byte are understood" {
+@test "the server understands a request and frames that arrive byte by byte" {
     start_chat
     play <<'END'
 A connect
@@ -140,7 +140,7 @@ B quiet
 END
 }
 
-@test "a big message that comes and goes in small parts arrives whole" {
+@test "a big message arrives whole, even if it is sent and received in small pieces" {
     start_chat
     play <<'END'
 B rcvbuf 4096
@@ -158,7 +158,7 @@ B quiet
 END
 }
 
-@test "many frames in one segment are all answered, in order" {
+@test "many frames in one segment are all handled, in order" {
     start_chat
     {
         echo "A join"
@@ -178,7 +178,7 @@ END
     } | play
 }
 
-@test "frames in the same segment as the request are read once the user is in" {
+@test "frames in the same segment as the request are handled when the user has joined" {
     for approach in directory router; do
         start_chat -a "$approach"
         play <<'END'
@@ -207,7 +207,7 @@ END
     done
 }
 
-@test "a frame that is never finished holds up nobody" {
+@test "an unfinished frame does not stop other messages" {
     start_chat
     play <<'END'
 A join
@@ -225,23 +225,23 @@ C quiet
 END
 }
 
-# ---- From a user who was silent
+# ---- From a user that was silent
 
-# talk N [,USER]: A and B exchange 2 N messages without a pause.  In one of the rounds, B
-# may get the message that USER sent instead, and is one of A's behind from then on.
+# talk N [,USER]: A and B exchange 2 N messages without a pause.  In one round, B may
+# get USER's message in place of A's.  After it, B is one of A's messages behind.
 talk() {
     printf "A say B 8\nB expect said A${2-} 8\nB say A 8\nA expect said B 8\n%.0s" $(seq "$1")
 }
 
-# B is one behind in the end if the silent one was heard by then.  Nobody looks for it when
-# A and B make a pause; so the order in which things come to B tells, and no clock.
+# If the server has heard USER in that time, B is one message behind at the end.  So the
+# order in which B gets its messages decides, and no clock.
 is_heard() {
     echo "$1 say B 8"
     talk 1500 ",$1"
     echo "B expect said A 8"
 }
 
-@test "who was silent among 300 is heard while two others talk without a pause" {
+@test "a silent user among 300 is heard while two others chat without a pause" {
     start_chat
     {
         printf 'U%d join\n' {1..300}
@@ -255,7 +255,7 @@ is_heard() {
 
 # ---- Ids
 
-@test "ids count from 1 in the order of handshakes, whatever the order of connections" {
+@test "users get ids from 1 in the order of their handshakes, not of their connections" {
     start_chat
     play <<'END'
 A connect
@@ -269,7 +269,7 @@ A expect id 3
 END
 }
 
-@test "a user who left is nobody, and its id is not given to another" {
+@test "no message reaches a user that left, and its id is not given to another user" {
     start_chat
     play <<'END'
 A join
@@ -287,7 +287,7 @@ C quiet
 END
 }
 
-@test "an id is never used twice, and a refused request uses up none" {
+@test "an id is never used twice, and a refused request uses up no id" {
     for approach in directory router; do
         start_chat -a "$approach"
         play <<'END'
@@ -322,12 +322,12 @@ END
     done
 }
 
-@test "users whose ids share a bucket of the table are told apart, whoever leaves first" {
+@test "users whose ids share a hash bucket get only their own messages" {
     start_chat -q
     { printf 'A join\nB join\n'
       for ((id = 3; id <= 4096; id++)); do printf 'X join\nX reset\n'; done
       cat <<'END'
-# 1 and 4097 share one, 2 and 4098 another.
+# Ids 1 and 4097 share a bucket, and so do 2 and 4098.
 A2 join
 A2 expect id 4097
 B2 join Sec-WebSocket-Protocol: notices
@@ -336,7 +336,8 @@ A text {"recipient_id":4097,"message":"to A2"}
 A2 expect text {"sender_id":1,"message":"to A2"}
 A2 text {"recipient_id":1,"message":"to A"}
 A expect text {"sender_id":4097,"message":"to A"}
-# The first that came leaves, and the last: they are gone once the next one is in.
+# The older user of one bucket leaves, then the newer user of the other.  Each is gone
+# when the next user has joined.
 A close
 C join
 B2 text {"recipient_id":1,"message":"gone"}
@@ -351,9 +352,9 @@ END
     } | play
 }
 
-# ---- Notices, and what is offered
+# ---- Notices and extensions
 
-@test "who asks for notices gets the subprotocol, and is told its id first of all" {
+@test "a client that offers notices gets the subprotocol, and a notice of its id first" {
     start_chat
     play <<'END'
 A join Sec-WebSocket-Protocol: soap, notices
@@ -365,7 +366,7 @@ A quiet
 END
 }
 
-@test "who does not ask for notices sees messages and nothing else" {
+@test "a client that does not offer notices gets only messages" {
     start_chat
     play <<'END'
 A join
@@ -379,7 +380,7 @@ B quiet
 END
 }
 
-@test "in both approaches, who speaks 'notices' is told who is not connected, and nobody else" {
+@test "in both approaches, only a client with notices hears that a recipient is not connected" {
     local approach
     for approach in directory router; do
         start_chat -a "$approach"
@@ -404,7 +405,7 @@ END
     done
 }
 
-@test "an extension that is offered is not taken" {
+@test "the server accepts no extension" {
     start_chat
     play <<'END'
 A join Sec-WebSocket-Extensions: permessage-deflate

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# The command line, the limits that are compiled in, and where the server listens.
+# The command line, the compiled limits, and the addresses at which the server listens.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# wrong MESSAGE OPTION...: these options are refused, with this line and the usage
+# wrong MESSAGE OPTION...: the server refuses these options with MESSAGE and the usage
 wrong() {
     local message=$1
     shift
@@ -14,7 +14,7 @@ wrong() {
     contains "$stderr" "usage: chat [-a directory|router]"
 }
 
-@test "what is no option, or lacks its value, is refused with the usage and status 2" {
+@test "a wrong option gets one line, the usage and exit status 2" {
     wrong "-a takes directory or router: tree" -a tree
     wrong "-p takes a port, 0 to 65535: http" -p http
     wrong "-p takes a port, 0 to 65535: 80a" -p 80a
@@ -28,7 +28,7 @@ wrong() {
     wrong "p" -p
 }
 
-@test "-h fits a screen and tells the limits compiled in" {
+@test "-h fits on a screen and shows the compiled limits" {
     run -0 --separate-stderr "$ROOT/chat" -h
     [ -z "$stderr" ]
     [ "${#lines[@]}" -le 24 ]
@@ -41,7 +41,7 @@ wrong() {
     contains "$output" "Compiled for 1024 clients and messages of 65536 bytes"
 }
 
-@test "-V tells the version" {
+@test "-V shows the version" {
     run -0 "$ROOT/chat" -V
     [[ $output == "chat "[0-9]* ]]
 }
@@ -53,7 +53,7 @@ wrong() {
     contains "$output" "Compiled for 3 clients and messages of 100 bytes"
 }
 
-@test "limits that need more than 1 GiB, or none, are refused by the compiler, by name" {
+@test "the compiler refuses limits of 0 or over 1 GiB, and names them" {
     cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$BATS_TEST_TMPDIR"
     for limits in "CLIENTS=10000 MESSAGE=1000000" "CLIENTS=0" "MESSAGE=0"; do
         run ! make -C "$BATS_TEST_TMPDIR" CFLAGS=-O0 $limits
@@ -61,7 +61,7 @@ wrong() {
     done
 }
 
-@test "-p 0 takes one port for every address that localhost has" {
+@test "with -p 0, the server listens on the same port at each address of localhost" {
     start_chat
     local addresses
     # The getent of the BSDs knows no ahosts.
@@ -104,7 +104,7 @@ END
     ROOT=$BATS_TEST_TMPDIR
 }
 
-@test "a name with several addresses is listened on at each that is here, and once where it is twice" {
+@test "for a name, the server listens at each of its addresses that this machine has, once" {
     several 127.0.0.2 127.0.0.3 127.0.0.2 192.0.2.1
     start_chat -l several.test
     play <<'END'
@@ -125,7 +125,7 @@ END
     [ "$output" = "chat: cannot listen on 127.0.0.3:$PORT: address already in use; try -p $((PORT + 1))" ]
 }
 
-@test "a name with more than sixteen addresses is listened on at sixteen" {
+@test "the server listens at sixteen addresses of a name at most" {
     local refused=0
     several 127.0.0.{2..18}
     start_chat -l several.test
@@ -135,7 +135,7 @@ END
     [ "$refused" -eq 1 ]
 }
 
-@test "a name whose addresses are in each other's way is given up, even with -p 0" {
+@test "the server does not start if two addresses of a name exclude each other, even with -p 0" {
     several 127.0.0.2 0.0.0.0
     run -1 "$ROOT/chat" -l several.test -p 0
     [ ${#lines[@]} -eq 1 ]
@@ -244,7 +244,7 @@ END
     [ "$output" = "chat: cannot listen on 127.0.0.1:$PORT: address already in use; try -p $((PORT + 1))" ]
 }
 
-@test "an address that is not here, or is none, is one clear line, and status 1" {
+@test "for an unknown name or an address of another machine, the server prints one line and exits with 1" {
     run -1 "$ROOT/chat" -l 192.0.2.1 -p 0
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: cannot listen on 192.0.2.1:0: "
@@ -253,7 +253,7 @@ END
     starts_with "$output" "chat: cannot listen on nowhere.invalid: "
 }
 
-@test "the port is free again as soon as the server has ended" {
+@test "the port is free as soon as the server has ended" {
     start_chat -l 127.0.0.1
     play <<'END'
 A join

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# Who is let in: programs, pages that this server served, and what -o names.
+# Which clients may connect: programs, pages from this server, and the origins after -o.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-# try VERDICT HOST ORIGIN: 101 or 403
+# try STATUS HOST ORIGIN: a request with this Host and Origin gets STATUS, 101 or 403
 try() {
     local verdict=$1
     [ "$verdict" = 101 ] && verdict="A expect welcome" || verdict="A expect http $verdict"
@@ -14,7 +14,7 @@ $verdict
 END
 }
 
-@test "a program, which sends no Origin, is let in under any name" {
+@test "a program without Origin may connect to any host name" {
     start_chat
     play <<'END'
 A join Host: chat.example.org:8080
@@ -22,7 +22,7 @@ A quiet
 END
 }
 
-@test "pages that this server served are let in: localhost and addresses" {
+@test "pages from localhost and from IP addresses of this server may connect" {
     start_chat
     try 101 localhost:8080 http://localhost:8080
     try 101 127.0.0.1:8080 http://127.0.0.1:8080
@@ -31,7 +31,7 @@ END
     try 101 '[fe80::1]:8080' 'http://[fe80::1]:8080'
 }
 
-@test "letter case does not matter, nor a port that the scheme implies" {
+@test "in an origin, the case of letters and the scheme's usual port make no difference" {
     start_chat
     try 101 LocalHost:8080 http://localhost:8080
     try 101 localhost:8080 HTTP://LOCALHOST:8080
@@ -43,7 +43,7 @@ END
     try 101 '[::1]' 'http://[::1]:80'
 }
 
-@test "pages of another host or port are refused" {
+@test "pages from another host or port are refused" {
     start_chat
     try 403 localhost:8080 http://evil.example
     try 403 localhost:8080 http://localhost:8081
@@ -57,7 +57,7 @@ END
     try 403 localhost:8080 ''
 }
 
-@test "a name that equals Host is refused: anyone can make a name point here" {
+@test "a page whose host name equals Host is refused: anybody can make a name point to this server" {
     start_chat
     try 403 evil.example:8080 http://evil.example:8080
     try 403 localhost.example:8080 http://localhost.example:8080
@@ -66,13 +66,13 @@ END
     try 403 '[evil.example]:8080' 'http://[evil.example]:8080'
 }
 
-@test "an origin longer than any is refused" {
+@test "an origin that is too long is refused" {
     start_chat -o http://chat.example
     try 403 localhost "http://chat.example.$(printf 'x%.0s' {1..500})"
     try 101 localhost http://chat.example
 }
 
-@test "a refusal names the origin and the option that lets it in, and uses up no id" {
+@test "a refused page gets its origin and the option that accepts it, and uses up no id" {
     start_chat
     play <<'END'
 A upgrade Origin: http://evil.example
@@ -86,7 +86,7 @@ END
     logged "403: a page of http://evil.example may not connect"
 }
 
-@test "a plain request of a foreign page is refused as well, without a body for HEAD" {
+@test "a plain request from another origin is refused, too, and HEAD gets no body" {
     start_chat
     play <<'END'
 A connect
@@ -100,7 +100,7 @@ B expect eof
 END
 }
 
-@test "-o lets in one origin more, and no other" {
+@test "-o accepts one more origin, and no other" {
     start_chat -o http://Example.org:8000
     try 101 localhost:8080 http://example.org:8000
     try 101 anything http://example.ORG:8000
@@ -110,7 +110,7 @@ END
     try 403 localhost:8080 http://www.example.org:8000
 }
 
-@test "-o can be given eight times, and once more is an error of usage" {
+@test "-o can be given eight times at most" {
     local i origins=()
     for i in 1 2 3 4 5 6 7 8; do
         origins=("${origins[@]}" -o "http://$i.example")
@@ -124,7 +124,7 @@ END
     [ "${lines[0]}" = "chat: -o can be given 8 times at most: http://9.example" ]
 }
 
-@test "a slash at the end of an origin is ignored" {
+@test "a slash at the end of an origin makes no difference" {
     start_chat -o http://example.org/ -o file:///
     try 101 localhost:8080 http://example.org
     try 101 localhost:8080 http://example.org/
@@ -135,7 +135,7 @@ END
     try 403 localhost:8080 http://example.org//
 }
 
-@test "only localhost and addresses are own hosts, and nothing before, behind or inside them" {
+@test "a host that only looks like localhost or an IP address is refused" {
     local host
     start_chat
     for host in '[::1]evil.example' '[::1].evil.example:8080' '[::1' '[::1]:' '[::1]:80x' '::1' \
@@ -145,7 +145,7 @@ END
     done
 }
 
-# advised ORIGIN OPTION: a 403 for the origin names the option, which then lets it in
+# advised ORIGIN OPTION: a 403 for ORIGIN names -o OPTION, which then accepts ORIGIN
 advised() {
     try_advice="A upgrade Origin: $1
 A expect http 403
@@ -158,7 +158,7 @@ A expect body chat -o '$2' lets"
     stop_chat
 }
 
-@test "the option that a refusal names is safe in a shell, and lets the origin in" {
+@test "the option in a 403 response accepts the origin, and is safe to paste into a shell" {
     local long=http://$(printf 'x%.0s' {1..250})
     advised http://evil.example/ http://evil.example/
     advised HTTP://Evil.example:80 HTTP://Evil.example:80
@@ -174,26 +174,26 @@ A expect body chat -o '$2' lets"
     advised "$long" '*'
 }
 
-@test "-o implies the port of its scheme" {
+@test "-o without a port means the scheme's usual port" {
     start_chat -o https://example.org
     try 101 localhost:8080 https://example.org
     try 101 localhost:8080 https://example.org:443
     try 403 localhost:8080 http://example.org
 }
 
-@test "-o null lets in pages that were opened from a file" {
+@test "-o null accepts pages that were opened from a file" {
     start_chat -o null
     try 101 localhost:8080 null
     try 403 localhost:8080 http://evil.example
 }
 
-@test "-o '*' lets in all pages" {
+@test "-o '*' accepts all pages" {
     start_chat -o '*'
     try 101 localhost:8080 http://evil.example
     try 101 localhost:8080 null
 }
 
-@test "an origin that is none is an error of usage" {
+@test "-o with a malformed origin is a usage error" {
     local origin
     for origin in example.org http:// http:/// http://:80 ://example.org \
         http://example.org// http://example.org/chat file:///chat null/ '*/' ''; do

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# What curl and a browser see of the server: a page that explains it.
+# The page that curl and a browser get from the server.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-@test "the 426 page says what this is, and what to type in a terminal and in a browser" {
+@test "the 426 page explains the server, and what to type in a terminal and in a browser" {
     start_chat
     play <<'END'
 A connect
@@ -20,7 +20,7 @@ A expect eof
 END
 }
 
-@test "the 426 page lists who is online" {
+@test "the 426 page lists the users online" {
     start_chat
     play <<'END'
 A connect
@@ -39,11 +39,11 @@ E expect body Online: 2, users 1 3
 END
 }
 
-@test "of many who are online, the 426 page lists the first 100, and the total" {
+@test "the 426 page lists the first 100 users, and the number of all" {
     start_chat
     {
         printf 'U%d join\n' {1..130}
-        # Two of the first are gone, and the next in order take their places.
+        # Two of the first 100 leave, so the list shows two later users.
         printf '%s\n' 'U1 close' 'U50 close' 'log user 1 left' 'log user 50 left'
         cat <<END
 A connect
@@ -55,7 +55,7 @@ END
     } | play
 }
 
-@test "of a Host that no host has, as much as a name may have is shown" {
+@test "the 426 page shows at most 256 characters of Host" {
     start_chat
     play <<END
 A connect
@@ -66,13 +66,13 @@ A expect no body $(printf 'x%.0s' {1..257})
 END
 }
 
-@test "HEAD gets the header of the answer to GET, and no body" {
+@test "HEAD gets the same headers as GET, and no body" {
     local get head
     start_chat
     get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
     head=$(answer 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n')
     starts_with "$head" "HTTP/1.1 426 "
     [ "$(content_length "$head")" -gt 100 ]
-    # ($(...) cuts the empty line's newline off.)
+    # ($(...) removes the newline at the end.)
     [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]
 }

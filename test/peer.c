@@ -1,9 +1,9 @@
-/* peer.c -- the tests' client: plays a script of raw bytes against the server.
+/* peer.c -- the client of the tests: it plays a script of raw bytes to the server.
  *
  *     peer [-t SECONDS] PORT < script        (peer -h lists the commands)
  *
- * One process holds many connections.  Each has a name that begins with a capital
- * letter; a line is a name and a command, or a command alone:
+ * One process holds many connections.  The name of a connection begins with a capital
+ * letter.  A line of the script is a name and a command, or only a command:
  *
  *     # user 1 writes to user 2
  *     A join
@@ -11,29 +11,30 @@
  *     A text {"recipient_id":2,"message":"hello"}
  *     B expect text {"sender_id":1,"message":"hello"}
  *
- * The lines are played in order.  The first that fails is shown, with what was
- * expected and what came, and ends the program with status 1; a line that makes no
- * sense ends it with status 2.  Success is silent.
+ * peer plays the lines in order.  If a line fails, peer prints it, with the expected
+ * and the real result, and exits with status 1.  If it does not understand a line, it
+ * exits with status 2.  If all lines succeed, it prints nothing and exits with 0.
  *
- * Three rules make a script mean the same on a slow machine:
- *   - Output never blocks the script.  What the kernel does not take at once is
- *     written on whenever a later command waits, on whatever connection.  So
- *     megabytes can be in the air while the others talk.  (What is still held at
- *     the script's end is dropped: `sent` waits for it.)
- *   - Input is read by a command that expects something on this connection, and by
- *     nothing else.  While nothing is expected from it, it is a peer that does not
+ * Three rules make a script give the same result on a slow machine:
+ *   - Output never blocks the script.  peer buffers the bytes that the kernel does not
+ *     accept at once, and writes them while later commands wait.  So one connection can
+ *     send megabytes while others chat.  (At the end of the script, the rest is lost.
+ *     To wait for it, use `sent`.)
+ *   - Only a command that expects something reads input, and only on its own
+ *     connection.  Without such a command, the connection is a client that does not
  *     read.
- *   - There is no sleep.  A wait has a condition, and fails when patience ends.
- *     "Nothing came" is shown by `quiet`: the answer to a ping cannot overtake what
- *     was sent before it.  (The sender first, then the recipient: the sender's pong
- *     shows that the server has read what the sender wrote.)
+ *   - There is no sleep.  Each wait has a condition, and fails after some seconds (see
+ *     `patience`).  To check that nothing came, use `quiet`: it sends a ping, and the
+ *     pong cannot overtake anything that the server sent before it.  (Use it for the
+ *     sender first, then for the recipient.  The sender's pong shows that the server
+ *     has read the sender's messages.)
  *
- * Not a line is shared with the server, or both could be wrong together: the
- * handshake uses the RFC's example key, whose answer is known without SHA-1.
+ * peer shares no code with the server, because the same mistake in both would stay
+ * hidden.  Its handshake uses the example key of the RFC, so it needs no SHA-1.
  *
  * Order: buffers, failing, connections and the one wait, the words of a line,
- * connecting, sending, frames that come, chat messages, HTTP, the server's process,
- * the table of commands. */
+ * connecting, sending, incoming frames, chat messages, HTTP, the server's process, the
+ * table of commands. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -108,7 +109,8 @@ static void *no_null(void *memory)
     return memory;
 }
 
-/* reserve: room for `room` bytes behind the end; what front() returned is void. */
+/* reserve: makes room for `room` bytes behind the end.  Earlier results of front()
+ * become invalid. */
 static void reserve(struct buffer *b, size_t room)
 {
     if (b->start > 0 && b->start >= held(b)) {
@@ -146,9 +148,9 @@ static void put_byte(struct buffer *b, unsigned long long byte)
 static struct {
     int   line;
     char *text;             /* of the line                                  */
-    char *rest;             /* its words that the command has not taken yet */
-    int   what;             /* which of the commands that share a function  */
-    char  wanted[SHOWN];    /* what the line waits for                      */
+    char *rest;             /* its words that the command has not read yet  */
+    int   what;             /* tells commands with the same function apart  */
+    char  wanted[SHOWN];    /* the result that the line expects             */
 } at;
 
 static void want(const char *format, ...)
@@ -159,8 +161,8 @@ static void want(const char *format, ...)
     va_end(args);
 }
 
-/* fail: the server did not do what the line expects.
- * bad_script: the line itself is wrong, or this machine cannot play it. */
+/* fail: the server did something else than the line expects.
+ * bad_script: the line is wrong, or this machine cannot play it. */
 #define fail(...)       stop(1, __VA_ARGS__)
 #define bad_script(...) stop(2, __VA_ARGS__)
 
@@ -181,7 +183,8 @@ static void stop(int status, const char *format, ...)
 
 static const char escape_letters[] = "rnt0\\\"", escape_values[] = "\r\n\t\0\\\"";
 
-/* shown: bytes in quotes, escaped, cut where they are long; valid until called again. */
+/* shown: the bytes in quotes, escaped, and cut if there are many.  The text is valid
+ * until the next call. */
 static const char *shown(const void *bytes, size_t len)
 {
     static char text[4 * SHOWN + 64];           /* \xHH is the longest */
@@ -208,22 +211,22 @@ static const char *shown(const void *bytes, size_t len)
 
 /* ---- Connections, and the one wait ---------------------------------------------- */
 
-struct tally {              /* messages to or from a user; count 0: a free place */
+struct tally {              /* messages to or from a user; count 0: not in use */
     long id, count;
 };
 
 static struct conn {
     char name[16];
     int fd;                 /* -1: not connected                             */
-    int rcvbuf;             /* bytes; 0: as the system likes                 */
+    int rcvbuf;             /* bytes; 0: the system's usual size             */
     bool corked;            /* output is held back                           */
     bool answers;           /* pings are answered, and hidden from `expect`  */
-    size_t piece;           /* bytes a write; 0: as many as there are        */
+    size_t piece;           /* bytes of each write; 0: no limit              */
     struct buffer out, in;
-    int out_error;          /* errno of the write that failed; 0: none did   */
+    int out_error;          /* errno of the write that failed; 0: no failure */
     enum end { NOT_YET, ENDED, RESET, EITHER } end;          /* of the input */
-    char *response, *body;  /* the last HTTP response, and its body in there */
-    long id;                /* as user; 0: not known                         */
+    char *response, *body;  /* the last HTTP response; body points into it   */
+    long id;                /* the user's id; 0: not known                   */
     struct tally sent[PARTNERS], received[PARTNERS];
 } conns[CONNS];
 
@@ -251,7 +254,7 @@ static struct conn *conn_named(const char *name)
     return c;
 }
 
-/* is_due: turn() writes for c.  (Pieces go out in wait_sent.) */
+/* is_due: turn() must write for c.  (wait_sent writes pieces.) */
 static bool is_due(const struct conn *c)
 {
     return held(&c->out) > 0 && !c->corked && c->piece == 0;
@@ -264,13 +267,14 @@ static void write_some(struct conn *c, size_t most)
     if (n >= 0)
         c->out.start += (size_t)n;
     else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        c->out_error = errno;           /* the script may well be about this: */
-        c->out.start = c->out.end;      /* an `expect` will find the end      */
+        c->out_error = errno;           /* no failure yet: the script may want */
+        c->out.start = c->out.end;      /* it, and `expect end` can check it   */
     }
 }
 
-/* turn: the one place that waits.  Everybody's output goes on; returns when some of it
- * moved, or reader (or NULL) can be read, or at `until`: then false. */
+/* turn: the only function that waits.  It writes the output of all connections.  It
+ * returns when some output moved, when `reader` (which may be NULL) has input, or at
+ * the time `until`.  In the last case it returns false. */
 static bool turn(const struct conn *reader, long long until)
 {
     static struct pollfd set[CONNS];
@@ -288,14 +292,15 @@ static bool turn(const struct conn *reader, long long until)
     return now() < until;
 }
 
-static void pass(long long ms)          /* lets time pass; output goes on */
+static void pass(long long ms)          /* waits; output is still written */
 {
     long long until = now() + ms;
     while (turn(NULL, until))
         ;
 }
 
-/* wait_sent: until the kernel has taken all; patience begins anew with each byte. */
+/* wait_sent: waits until the kernel has accepted all output.  Each accepted byte starts
+ * the patience again. */
 static void wait_sent(struct conn *c)
 {
     long long until = now() + patience;
@@ -313,7 +318,7 @@ static void wait_sent(struct conn *c)
     }
 }
 
-/* flush: ends every command that sends: one write, or pieces until all is out. */
+/* flush: the end of every command that sends: one write, or all pieces. */
 static void flush(struct conn *c)
 {
     if (c->corked || held(&c->out) == 0)
@@ -326,19 +331,20 @@ static void flush(struct conn *c)
 
 enum got { MORE, NO_MORE, LATE };
 
-/* fill: reads up to `most` bytes.  NO_MORE: see c->end; LATE: nothing until `until`. */
+/* fill: reads up to `most` bytes.  Returns NO_MORE if the input has ended (see c->end),
+ * and LATE if nothing came until the time `until`. */
 static enum got fill(struct conn *c, size_t most, long long until)
 {
     ssize_t n;
     reserve(&c->in, most);
-    turn(NULL, 0);      /* a long read must not starve who writes */
+    turn(NULL, 0);      /* a long read must not stop the output of others */
     while (c->end == NOT_YET) {
         n = read(c->fd, c->in.bytes + c->in.end, most);
         if (n > 0) {
             c->in.end += (size_t)n;
             return MORE;
         }
-        if (n == 0)     /* a write may have been told of the reset instead of us */
+        if (n == 0)     /* the kernel may have reported a reset to a write before */
             c->end = c->out_error == ECONNRESET ? RESET : ENDED;
         else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
             c->end = RESET;
@@ -439,7 +445,7 @@ static void put_quoted(struct buffer *b)
         bad_script("the line must end with the closing quote");
 }
 
-/* user_id: a number, or the name of a connection that joined. */
+/* user_id: `who` is a number, or the name of a connection that has joined. */
 static long user_id(const char *who)
 {
     if (*who < 'A' || *who > 'Z')
@@ -449,7 +455,7 @@ static long user_id(const char *who)
     return conn_named(who)->id;
 }
 
-/* ---- Commands: the beginning and the end of a connection -------------------------- */
+/* ---- Commands: the beginning and the end of a connection ------------------------- */
 
 static void open_socket(struct conn *c, int family)
 {
@@ -458,13 +464,13 @@ static void open_socket(struct conn *c, int family)
     if (c->fd < 0)
         bad_script("no socket: %s", strerror(errno));
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    fcntl(c->fd, F_SETFD, FD_CLOEXEC);          /* a child would keep it open */
+    fcntl(c->fd, F_SETFD, FD_CLOEXEC);          /* a child must not keep it open */
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (c->rcvbuf > 0)                          /* before connect(): the window says it */
+    if (c->rcvbuf > 0)                          /* connect() announces this window */
         setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &c->rcvbuf, sizeof c->rcvbuf);
 }
 
-/* finish_connect: 0, or the errno that says why there is no connection. */
+/* finish_connect: returns 0, or the errno of a failed connection. */
 static int finish_connect(int fd)
 {
     struct pollfd set = { fd, POLLOUT, 0 };
@@ -516,7 +522,7 @@ static void do_connect(struct conn *c)
     connect_to(c, word());
 }
 
-/* do_close: forgets all about c; the name is free for another connection. */
+/* do_close: closes c and forgets everything about it, except its name. */
 static void do_close(struct conn *c)
 {
     close(c->fd);
@@ -542,7 +548,7 @@ static void do_refused(struct conn *c)
     do_close(c);
 }
 
-/* ---- Commands: sending ------------------------------------------------------------ */
+/* ---- Commands: sending ----------------------------------------------------------- */
 
 static void do_send(struct conn *c)
 {
@@ -598,14 +604,14 @@ static void do_stuck(struct conn *c)
         fail("all output %s", c->out_error == 0 ? "taken" : strerror(c->out_error));
 }
 
-/* A frame to send, right or wrong, as the key=value words of `frame` describe it. */
+/* The key=value words of `frame` describe a correct frame or a faulty one. */
 enum key { OP, FIN, RSV, MASK, LEN, SIZE, CODE, REPEAT, KEYS };
 
 static const char *const key_name[KEYS] = {
     "op", "fin", "rsv", "mask", "len", "size", "code", "repeat"
 };
 
-#define UNSET ULLONG_MAX    /* len: as few bits as do; size: the payload's; no code */
+#define UNSET ULLONG_MAX    /* len: the shortest; size: the real one; code: no code */
 
 struct spec {
     unsigned long long key[KEYS];
@@ -617,7 +623,7 @@ static struct spec plain_frame(int op)
     return s;
 }
 
-/* put_frame: RFC 6455 section 5.2; nothing here keeps a script from breaking it. */
+/* put_frame: RFC 6455 section 5.2, without any check, so a script can break it. */
 static void put_frame(struct buffer *b, const struct spec *s, const void *payload, size_t len)
 {
     static const unsigned char mask[4] = { 0x37, 0xfa, 0x21, 0x3d };
@@ -694,7 +700,7 @@ static void do_frame(struct conn *c)
     flush(c);
 }
 
-/* ---- Frames that come -------------------------------------------------------------- */
+/* ---- Incoming frames ------------------------------------------------------------- */
 
 struct frame {
     int op;
@@ -714,8 +720,8 @@ static void fail_with(const struct frame *f)
     fail("%s %s", op_name[f->op], shown(f->payload, f->len));
 }
 
-/* check_head: what RFC 6455 (5.1, 5.2, 5.5) demands of any frame of a server; and ours
- * has no reason to send fragments. */
+/* check_head: checks the rules of RFC 6455 (5.1, 5.2, 5.5) for every frame of a server.
+ * Our server also sends no fragments. */
 static void check_head(const unsigned char *p, uint64_t len, size_t have)
 {
     const char *wrong = NULL;
@@ -736,7 +742,7 @@ static void check_head(const unsigned char *p, uint64_t len, size_t have)
         fail("%s, in %s", wrong, shown(p, have));
 }
 
-/* take_frame: false: not all of it has come yet. */
+/* take_frame: returns false if the frame is not complete yet. */
 static bool take_frame(struct conn *c, struct frame *f)
 {
     const unsigned char *p = front(&c->in);
@@ -872,7 +878,8 @@ static void do_sip(struct conn *c)
         fail_without(c, got);
 }
 
-/* do_expect_end: eof, reset: this end, and nothing before it; end: whatever comes. */
+/* do_expect_end: eof and reset want this end, with no bytes before it.  end wants any
+ * end, and skips all bytes before it. */
 static void do_expect_end(struct conn *c)
 {
     long long until = now() + patience;
@@ -890,7 +897,7 @@ static void do_expect_end(struct conn *c)
         fail_without(c, got);
 }
 
-/* ---- Numbered chat messages -------------------------------------------------------- */
+/* ---- Numbered chat messages ------------------------------------------------------ */
 
 static struct tally *tally_of(struct tally *list, long id)
 {
@@ -903,8 +910,9 @@ static struct tally *tally_of(struct tally *list, long id)
     return &list[i];
 }
 
-/* put_message: {"key":id,"message":"00000007hijk..."}.  The letters depend on number and
- * place, so that bytes of another message, or moved ones, cannot pass for them. */
+/* put_message: {"key":id,"message":"00000007hijk..."}.  Each letter depends on the
+ * message's number and on its place.  So bytes from another message or another place
+ * are noticed. */
 static void put_message(struct buffer *b, const char *key, long id, long serial, size_t size)
 {
     char head[80];
@@ -950,7 +958,7 @@ static struct senders senders_in(char *list)
     return s;
 }
 
-/* sender_of: the index in s of who sent this; -1: none of them. */
+/* sender_of: the index in s of this message's sender; -1: it is not in s. */
 static int sender_of(const struct senders *s, const struct frame *f)
 {
     char head[64] = { 0 };
@@ -965,7 +973,8 @@ static int sender_of(const struct senders *s, const struct frame *f)
     return -1;
 }
 
-/* take_said: the next message of one of s, unaltered; size 0: of any size. */
+/* take_said: expects the next message of one of the senders in s, unchanged.  If size
+ * is 0, it may have any size. */
 static void take_said(struct conn *c, struct senders *s, size_t size)
 {
     static struct buffer message;
@@ -1013,7 +1022,7 @@ static void do_share(struct conn *c)
     }
 }
 
-/* ---- HTTP -------------------------------------------------------------------------- */
+/* ---- HTTP ------------------------------------------------------------------------ */
 
 static bool same_name(const char *a, const char *b)     /* of two header lines */
 {
@@ -1024,13 +1033,13 @@ static bool same_name(const char *a, const char *b)     /* of two header lines *
 static void put_line(struct buffer *b, const char *line)
 {
     if (strchr(line, ':') == NULL)
-        return;                         /* only a name: left out */
+        return;                         /* only a name: send no such header */
     put_string(b, line);
     put_string(b, "\r\n");
 }
 
-/* put_request: RFC 6455 section 4.1.  A header given by the script, "A: 1 | B: 2", takes the
- * place of the usual one; given only its name, there is none. */
+/* put_request: RFC 6455 section 4.1.  The script's headers, "A: 1 | B: 2", replace the
+ * usual ones of the same names.  Only a name leaves the header out. */
 static void put_request(struct buffer *b, char *given)
 {
     char host[40];
@@ -1056,7 +1065,8 @@ static void put_request(struct buffer *b, char *given)
     put_string(b, "\r\n");
 }
 
-/* header_line: of the last response, the line equal to "Name: value", or of this "Name". */
+/* header_line: finds a line of the last response: the line "Name: value", or if
+ * `wanted` is only a name, any line with this name. */
 static const char *header_line(const struct conn *c, const char *wanted)
 {
     size_t len = strlen(wanted), name = strcspn(wanted, ":");
@@ -1083,7 +1093,7 @@ static long header_number(const struct conn *c, const char *name, long otherwise
     return line == NULL ? otherwise : strtol(line + strlen(name) + 1, NULL, 10);
 }
 
-/* keep_response: the first bytes of the input, of which `head` are the head. */
+/* keep_response: copies the first len bytes of the input; `head` is the head's size. */
 static void keep_response(struct conn *c, size_t head, size_t len)
 {
     free(c->response);
@@ -1139,7 +1149,7 @@ static void do_expect_http(struct conn *c)
         fail("%s", shown(c->response, strlen(c->response)));
 }
 
-/* do_expect_welcome: RFC 6455 section 4.2.2 item 5, and the id that our server adds. */
+/* do_expect_welcome: RFC 6455 section 4.2.2 item 5, and the id from our server. */
 static void do_expect_welcome(struct conn *c)
 {
     want("101 with the accept value of the RFC's key, and Chat-User-Id");
@@ -1191,7 +1201,7 @@ static void do_expect_body(struct conn *c)                      /* and no body *
         fail("%s", shown(c->body, strlen(c->body)));
 }
 
-/* ---- The server's process, and time -------------------------------------------------- */
+/* ---- The server's process, and time ---------------------------------------------- */
 
 static long count_in_log(const char *words)
 {
@@ -1240,8 +1250,8 @@ static void run(const char *command)
     int status = 0;
     pid_t pid = fork();
     if (pid == 0) {
-        setpgid(0, 0);                  /* so that its children can be ended with it */
-        close(STDIN_FILENO);            /* which is the script */
+        setpgid(0, 0);                  /* one kill() then ends its children, too */
+        close(STDIN_FILENO);            /* the child must not read the script */
         open("/dev/null", O_RDONLY);
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
@@ -1296,9 +1306,9 @@ static void do_clock(struct conn *none)
         fail("%lld ms", ms);
 }
 
-/* ---- The table of commands ------------------------------------------------------------ */
+/* ---- The table of commands ------------------------------------------------------- */
 
-enum who { NOBODY, ANY, OPEN };         /* a command alone; of a name; of a connection */
+enum who { NOBODY, ANY, OPEN };         /* no name; a name; a name that is connected */
 
 static const struct command {
     enum who who;
@@ -1307,34 +1317,34 @@ static const struct command {
     int what;
     const char *help;
 } commands[] = {
-    { ANY,  "rcvbuf", "N", do_rcvbuf, 0, "SO_RCVBUF of the next connect: a small one stalls soon" },
-    { ANY,  "connect", "[ADDRESS]", do_connect, 0, "plain TCP, to 127.0.0.1 or say ::1" },
+    { ANY,  "rcvbuf", "N", do_rcvbuf, 0, "SO_RCVBUF of the next connect; small: full soon" },
+    { ANY,  "connect", "[ADDRESS]", do_connect, 0, "plain TCP to 127.0.0.1, or to ADDRESS" },
     { ANY,  "refused", "[ADDRESS]", do_refused, 0, "connecting is refused" },
     { ANY,  "join", "[HEADER: VALUE | ...]", do_join, 0, "upgrade, expect welcome" },
     { ANY,  "upgrade", "[HEADER: VALUE | ...]", do_upgrade, 0,
-      "connect if need be, send the request (HEADER: see below)" },
-    { OPEN, "shutdown", "", do_shutdown, 0, "wait for sent, then close our half" },
-    { OPEN, "close", "", do_close, 0, "at once; unread input makes it a reset, as ever" },
-    { OPEN, "reset", "", do_reset, 0, "at once, by a RST" },
+      "connect if necessary, send the request (see below)" },
+    { OPEN, "shutdown", "", do_shutdown, 0, "send all output, then end it" },
+    { OPEN, "close", "", do_close, 0, "close at once; unread input makes it a reset" },
+    { OPEN, "reset", "", do_reset, 0, "close at once with a TCP reset" },
     { OPEN, "sndbuf", "N", do_sndbuf, 0, "SO_SNDBUF" },
     { OPEN, "send", "\"BYTES\"", do_send, 0, "raw bytes, with escapes" },
     { OPEN, "hex", "8185...", do_hex, 0, "raw bytes in hexadecimal" },
-    { OPEN, "pieces", "N", do_pieces, 0, "from now on N bytes a write, 1 ms apart; 0: no more" },
-    { OPEN, "cork", "", do_cork, true, "hold back what follows ..." },
+    { OPEN, "pieces", "N", do_pieces, 0, "write N bytes each 1 ms from now on; 0: all at once" },
+    { OPEN, "cork", "", do_cork, true, "hold back all output ..." },
     { OPEN, "uncork", "", do_cork, false, "... and send it in one write" },
-    { OPEN, "text", "PAYLOAD", do_message, TEXT, "one masked frame, the rest of the line" },
-    { OPEN, "binary", "PAYLOAD", do_message, BINARY, "likewise" },
+    { OPEN, "text", "PAYLOAD", do_message, TEXT, "one masked frame with the rest of the line" },
+    { OPEN, "binary", "PAYLOAD", do_message, BINARY, "the same with a binary frame" },
     { OPEN, "frame", "KEY=VALUE... [\"BYTES\"]", do_frame, 0,
-      "any frame, right or wrong: see below" },
+      "any frame, correct or faulty (see below)" },
     { OPEN, "say", "USER SIZE [COUNT]", do_say, 0, "COUNT numbered messages of SIZE bytes" },
-    { OPEN, "sent", "", do_sent, 0, "until the kernel took all output" },
-    { OPEN, "stuck", "", do_stuck, 0, "until pending output stood still for 300 ms" },
+    { OPEN, "sent", "", do_sent, 0, "wait until the kernel has accepted all output" },
+    { OPEN, "stuck", "", do_stuck, 0, "wait until no output has moved for 300 ms" },
     { OPEN, "expect said", "USER[,USER...] SIZE [COUNT]", do_expect_said, 0,
-      "the next COUNT, each user's without a gap, unaltered; SIZE 0: any" },
+      "the next COUNT messages of `say`, no gap; SIZE 0: any" },
     { OPEN, "share", "USER,USER... COUNT PERCENT", do_share, 0,
-      "COUNT messages of any size; each user's part is near the mean" },
-    { OPEN, "expect text", "PAYLOAD", do_expect_message, TEXT, "the next frame, rest of the line" },
-    { OPEN, "expect binary", "PAYLOAD", do_expect_message, BINARY, "likewise" },
+      "COUNT messages; each user's share is near the mean" },
+    { OPEN, "expect text", "PAYLOAD", do_expect_message, TEXT, "the next frame: a text" },
+    { OPEN, "expect binary", "PAYLOAD", do_expect_message, BINARY, "the next frame: a binary" },
     { OPEN, "expect ping", "[\"BYTES\"]", do_expect_control, PING, "" },
     { OPEN, "expect pong", "[\"BYTES\"]", do_expect_control, PONG, "" },
     { OPEN, "expect close", "CODE|empty [WORDS]", do_expect_close, 0, "WORDS: in the reason" },
@@ -1348,39 +1358,40 @@ static const struct command {
     { ANY,  "expect id", "N", do_expect_id, 0, "Chat-User-Id was N" },
     { ANY,  "expect header", "NAME[: VALUE]", do_expect_header, 0, "in the last response" },
     { ANY,  "expect no header", "NAME[: VALUE]", do_expect_no_header, 0, "" },
-    { ANY,  "expect body", "WORDS", do_expect_body, true, "in the last response's body" },
+    { ANY,  "expect body", "WORDS", do_expect_body, true, "WORDS are in the last response's body" },
     { ANY,  "expect no body", "WORDS", do_expect_body, false, "WORDS are not in it" },
-    { OPEN, "quiet", "", do_quiet, 0, "nothing came: ping, and the next frame is the pong" },
-    { OPEN, "silent", "MS", do_silent, 0, "not a byte, nor an end, for MS milliseconds" },
-    { OPEN, "answers", "", do_answers, 0, "expect answers pings by itself from now on" },
-    { OPEN, "sip", "BYTES", do_sip, 0, "read so many bytes, for a later expect" },
-    { NOBODY, "log", "[N] WORDS", do_log, 0, "until $CHAT_LOG has WORDS (N times)" },
-    { NOBODY, "no log", "WORDS", do_no_log, 0, "$CHAT_LOG has no WORDS now" },
-    { NOBODY, "signal", "TERM|INT|STOP|CONT|...", do_signal, 0, "to $CHAT_PID" },
-    { NOBODY, "run", "SHELL COMMAND", do_run, 0, "its exit status is 0" },
-    { NOBODY, "patience", "SECONDS", do_patience, 0, "how long any wait may last (5)" },
-    { NOBODY, "clock", "[MIN MAX]", do_clock, 0, "start; it is MIN to MAX ms since then" }
+    { OPEN, "quiet", "", do_quiet, 0, "send a ping; the next frame must be its pong" },
+    { OPEN, "silent", "MS", do_silent, 0, "no byte and no end for MS milliseconds" },
+    { OPEN, "answers", "", do_answers, 0, "`expect` answers pings from now on" },
+    { OPEN, "sip", "BYTES", do_sip, 0, "read so many bytes for a later `expect`" },
+    { NOBODY, "log", "[N] WORDS", do_log, 0, "wait until $CHAT_LOG has WORDS (N times)" },
+    { NOBODY, "no log", "WORDS", do_no_log, 0, "$CHAT_LOG does not have WORDS now" },
+    { NOBODY, "signal", "TERM|INT|STOP|CONT|...", do_signal, 0, "send it to $CHAT_PID" },
+    { NOBODY, "run", "SHELL COMMAND", do_run, 0, "its exit status must be 0" },
+    { NOBODY, "patience", "SECONDS", do_patience, 0, "the longest time for any wait (5)" },
+    { NOBODY, "clock", "[MIN MAX]", do_clock, 0, "start it; check: MIN to MAX ms ago" }
 };
 
 static void print_help(void)
 {
     char syntax[80];
     size_t i;
-    puts("usage: peer [-t SECONDS] PORT < script      (A: any name with a capital)\n");
+    puts("usage: peer [-t SECONDS] PORT < script\n\n"
+         "A stands for the name of a connection.  It begins with a capital letter.\n");
     for (i = 0; i < sizeof commands / sizeof *commands; i++) {
         snprintf(syntax, sizeof syntax, "%s%s %s", commands[i].who == NOBODY ? "" : "A ",
                  commands[i].name, commands[i].words);
         printf("%-42s %s\n", syntax, commands[i].help);
     }
     puts("\nKEY=VALUE of a frame: op=text|binary|cont|ping|pong|close|0..15 fin=0|1 rsv=0..7\n"
-         "mask=0|1 len=7|16|64 (bits of the length field) size=N (the length it announces)\n"
-         "code=N (of a close) repeat=N (so many times BYTES)\n"
-         "BYTES: \\r \\n \\t \\0 \\\\ \\\" \\xHH\n"
-         "HEADER: VALUE takes the place of the usual header of this name, HEADER alone drops it\n"
-         "USER: an id, or the name of a connection that joined");
+         "mask=0|1 len=7|16|64 (bits of the length field) size=N (the announced length)\n"
+         "code=N (of a close) repeat=N (BYTES are sent N times)\n"
+         "BYTES may contain \\r \\n \\t \\0 \\\\ \\\" \\xHH\n"
+         "HEADER: VALUE replaces the usual header of this name; only HEADER: leave it out\n"
+         "USER: an id, or the name of a connection that has joined");
 }
 
-/* find_command: the one whose name at.rest begins with, which is then taken off. */
+/* find_command: finds the command whose name begins at.rest, and skips the name. */
 static const struct command *find_command(bool named)
 {
     size_t i, len;
@@ -1415,7 +1426,7 @@ static void play(char *line)
         bad_script("too much on the line: %s", at.rest);
 }
 
-static void on_sigpipe(int number)          /* a handler, not SIG_IGN, which children inherit */
+static void on_sigpipe(int number)          /* children would inherit SIG_IGN */
 {
     (void)number;
 }

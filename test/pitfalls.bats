@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# Inputs that brought down or fooled other WebSocket servers, as their public
-# bug reports tell it.  The bytes are the reports', in hexadecimal; all frames have the
-# mask of the RFC's examples, 37 fa 21 3d.  A is user 1 and B user 2, where they join.
+# Inputs that crashed or fooled other WebSocket servers, from their public bug reports.
+# The bytes are in hexadecimal.  All masked frames have the mask of the RFC's examples,
+# 37 fa 21 3d.  If A and B join, they are users 1 and 2.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -17,24 +17,23 @@ NO_KEY=5365632d576562536f636b65742d4b65793a20                   # Sec-WebSocket-
 KEY=${NO_KEY}6447686c49484e68625842735a5342756232356a5a513d3d0d0a
 END=0d0a                                                        # the empty line
 
-# raw_byte BYTE: the log has it as it is
+# raw_byte BYTE: the log contains this byte, not escaped
 raw_byte() {
     LC_ALL=C grep -qa "$(printf "$1")" "$CHAT_LOG"
 }
 
-# times N HEX
+# times N HEX: prints HEX N times
 times() {
     printf "$2%.0s" $(seq "$1")
 }
 
-# Plays the case from standard input; then the server must still be up, for those who
-# are connected and for the next who comes.
+# Plays the case from standard input.  After it, the server must accept a new client.
 play_case() {
     start_chat -q
     { cat; printf '%s\n' 'Z join' 'Z quiet'; } | play
 }
 
-@test "01 firefox-connection-list: a list in Connection is an upgrade as well" {
+@test "01 firefox-connection-list: Connection may be a list that contains Upgrade" {
     play_case <<END
 A connect
 # Connection: keep-alive, Upgrade
@@ -44,12 +43,12 @@ A quiet
 END
 }
 
-@test "02 request-in-one-byte-writes: the 101 comes after the last byte, and not before" {
+@test "02 request-in-one-byte-writes: the 101 comes after the last byte, not earlier" {
     play_case <<END
 A connect
 A pieces 1
 A hex $GET$HOST$UPGRADE$CONNECTION$KEY${VERSION}0d
-# Whoever comes now shows that the server has seen these bytes and is not done with A.
+# B joins, so the server has read all of A's bytes.  A has got no answer yet.
 B join
 B expect id 1
 A silent 1
@@ -59,7 +58,7 @@ A expect id 2
 END
 }
 
-@test "03 wrong-version: version 8 gets 426 and hears that it should be 13" {
+@test "03 wrong-version: version 8 gets 426, and the answer names version 13" {
     play_case <<END
 A connect
 A hex $GET$HOST$UPGRADE$CONNECTION$KEY${NO_VERSION}380d0a$END
@@ -69,7 +68,7 @@ A expect eof
 END
 }
 
-@test "04 key-not-16-bytes: a key that stands for 12 bytes gets 400" {
+@test "04 key-not-16-bytes: a key of 12 bytes gets 400" {
     play_case <<END
 A connect
 # U3RyZWFtKDIsID8p
@@ -79,7 +78,7 @@ A expect eof
 END
 }
 
-@test "05 no-key-at-all: 400, and the next user is user 1" {
+@test "05 no-key-at-all: a request without a key gets 400, and the next user is user 1" {
     play_case <<END
 A connect
 A hex $GET$HOST$UPGRADE$CONNECTION$VERSION$END
@@ -90,7 +89,7 @@ B expect id 1
 END
 }
 
-@test "06 cross-origin: a page from elsewhere gets 403" {
+@test "06 cross-origin: a page from another origin gets 403" {
     play_case <<END
 A connect
 # Origin: http://evil.example
@@ -100,7 +99,7 @@ A expect eof
 END
 }
 
-@test "07 plain-get: who opens the address in a browser gets 426 and a text to read" {
+@test "07 plain-get: a browser that opens the address gets 426 and a text to read" {
     play_case <<END
 A connect
 # Connection: close
@@ -112,11 +111,11 @@ A expect eof
 END
 }
 
-@test "08 unmasked-text: it gets Close 1002, and is not delivered" {
+@test "08 unmasked-text: an unmasked frame gets Close 1002 and is not delivered" {
     play_case <<END
 A join
 B join
-# {"recipient_id":2,"message":"bare"}, as it is
+# {"recipient_id":2,"message":"bare"}, not masked
 A hex 81237b22726563697069656e745f6964223a322c226d657373616765223a2262617265227d
 A expect close 1002 mask
 A expect eof
@@ -124,7 +123,7 @@ B quiet
 END
 }
 
-@test "09 ping-125-and-126: the longest ping gets its pong, one byte more Close 1002" {
+@test "09 ping-125-and-126: a ping of 125 bytes gets a pong, and one of 126 bytes gets Close 1002" {
     play_case <<END
 A join
 # 125 and 126 times "p"
@@ -136,11 +135,11 @@ A expect eof
 END
 }
 
-@test "10 ping-between-fragments: the pong comes, and the message around it arrives whole" {
+@test "10 ping-between-fragments: the ping gets its pong, and the message around it arrives whole" {
     play_case <<END
 A join
 B join
-# {"recipient, the ping "mid", and _id":2,"message":"hello"}
+# the fragment {"recipient, the ping "mid", and the fragment _id":2,"message":"hello"}
 A hex 018b37fa213d4cd8535854935154529455898337fa213d5a9345809937fa213d6893451f0dc80d1f5a9f524e569d441f0dd849585b964e1f4a
 A expect pong "mid"
 B expect text {"sender_id":1,"message":"hello"}
@@ -149,7 +148,7 @@ B quiet
 END
 }
 
-@test "11 orphan-continuation: a continuation of nothing gets Close 1002" {
+@test "11 orphan-continuation: a continuation frame without a message gets Close 1002" {
     play_case <<END
 A join
 B join
@@ -161,7 +160,7 @@ B quiet
 END
 }
 
-@test "12 rsv1-not-agreed: a bit of an extension that nobody agreed on gets Close 1002" {
+@test "12 rsv1-not-agreed: a reserved bit gets Close 1002, because there is no extension" {
     play_case <<END
 A join
 B join
@@ -215,7 +214,7 @@ B quiet
 END
 }
 
-@test "17 binary-message: it is delivered, as a text" {
+@test "17 binary-message: a binary message is delivered as a text message" {
     play_case <<END
 A join
 B join
@@ -227,7 +226,7 @@ B quiet
 END
 }
 
-@test "18 nobody-there: a message to nobody is dropped, and its sender stays" {
+@test "18 nobody-there: a message to an unknown id is not delivered, and its sender stays connected" {
     play_case <<END
 A join
 B join
@@ -278,14 +277,14 @@ A quiet
 END
 }
 
-@test "27 raw-9b-in-the-log: log and answer show \\x9B, and are UTF-8" {
+@test "27 raw-9b-in-the-log: the log and the answer are UTF-8, and show the byte as \\x9B" {
     start_chat
     play <<END
 A join
 # 9B 32 4A
 A hex 828337fa213dacc86b
 A expect notice not delivered: byte 1: not UTF-8
-# FF; C3 at the end; and E2 82, cut out of a longer character
+# FF; C3 at the end of a message; E2 82, the first two bytes of a character of three
 A hex 828137fa213dc8
 A expect notice not UTF-8
 A hex 828237fa213d5639
@@ -310,7 +309,7 @@ END
     ! raw_byte '\342' || return 1
 }
 
-@test "28 curly-quotes-and-a-line-break: the notices name the quote, and say that a message is one line" {
+@test "28 curly-quotes-and-a-line-break: the notices name the curly quote and the line break" {
     play_case <<END
 A join
 # {“recipient_id”:1,“message”:“hi”}
@@ -323,7 +322,7 @@ A quiet
 END
 }
 
-@test "29 two-origins: both are let in, and no third" {
+@test "29 two-origins: both origins are accepted, and a third is refused" {
     start_chat -q -o http://a.example -o http://b.example
     play <<'END'
 A join Origin: http://a.example
@@ -334,7 +333,7 @@ C expect eof
 END
 }
 
-@test "30 tls-hello: it hears at the first byte that this port speaks no TLS" {
+@test "30 tls-hello: a TLS client hears at its first byte that this port does not speak TLS" {
     local words='this port speaks http:// and ws://, not https:// and wss://'
     start_chat
     play <<END

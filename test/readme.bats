@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What README.md shows and names is so; and prove/readme.sh, which says that, can tell.
+# Checks README.md with prove/readme.sh: its commands print what it shows, and the names
+# in it exist.  Further tests check that prove/readme.sh finds mistakes.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -27,7 +28,7 @@ need_a_class() {
     env --default-signal true 2>/dev/null || skip "env is not coreutils'"
 }
 
-# A README in order, with one of everything that a transcript can have.
+# A correct README with one of each thing that a transcript can contain.
 draft() {
     cat >"$DRAFT" <<'END'
 # chat
@@ -96,7 +97,8 @@ hello world
 END
 }
 
-# wrong LINE SED-COMMAND: the section with that line, changed so, is not true there
+# wrong LINE SED-COMMAND: changes the draft's section with this line.  readme.sh must
+# report the line as wrong.
 wrong() {
     local others='36,$s/.*//'
     [ "$1" -lt 36 ] || others='5,35s/.*//'
@@ -112,30 +114,31 @@ wrong() {
     }
 }
 
-@test "README: the functions, files, options, limits, make targets and headings that it names are there" {
+@test "README: all functions, files, options, limits, make targets and headings in it exist" {
     readme names "$ROOT/README.md"
 }
 
-# What git knows in test/, or all that is there: a file that you have just begun needs no line.
+# Lists the files of test/ that git knows, or all files if there is no git.  So a file
+# that you have just begun needs no line yet.
 files_of_test() {
     cd "$BATS_TEST_DIRNAME"
     { git ls-files 2>/dev/null | grep . || ls; } | sed 's|/.*||' | grep -vx README.md
     echo bin
 }
 
-@test "test/README.md: each file and folder of test/ has a line, and each line a file or folder" {
+@test "test/README.md: it has one line for each file and folder of test/, and no other" {
     sed -n 's/^| `\([^`/]*\)\/*` |.*/\1/p' "$BATS_TEST_DIRNAME/README.md" | sort \
         >"$BATS_TEST_TMPDIR/lines"
     diff "$BATS_TEST_TMPDIR/lines" <(files_of_test | sort -u)
 }
 
-@test "README: its transcripts are true" {
+@test "README: its commands print what it shows" {
     need_a_class
     run -0 readme replay "$ROOT/README.md"
     [ "$output" != "0 commands played" ]
 }
 
-# A README in order, with a name of each form that is looked up (readme.sh, Names).
+# A correct README with a name of each form that readme.sh looks up (there: Names).
 names() {
     cat >"$DRAFT" <<'END'
 # The `main` function, a tour
@@ -165,13 +168,13 @@ accept --> REQUEST --> router_send
 END
 }
 
-@test "what a README names is found" {
+@test "readme.sh finds the names in a correct README" {
     names
     run -0 readme names "$DRAFT"
     [ -z "$output" ]
 }
 
-# misses SED-COMMAND WHAT: after this change, just that is not there
+# misses SED-COMMAND NAME: after this change, readme.sh reports that NAME does not exist
 misses() {
     names
     sed "$1" "$DRAFT" >"$DRAFT.changed"
@@ -182,7 +185,7 @@ misses() {
     }
 }
 
-@test "what a README names is missed if it is not there" {
+@test "readme.sh reports a name that does not exist" {
     misses 's/](#the-main/](#our-main/' 'heading #our-main-function-a-tour'
     misses 's/test\/\*/test\/*.no/' 'file test/*.no.bats'
     misses 's/bin\/bench/bin\/bank/' 'file test/bin/bank'
@@ -210,7 +213,7 @@ misses() {
     misses 's/router_send/router_post/' router_post
 }
 
-@test "a name that is left in a comment alone is missed" {
+@test "readme.sh reports a name that only a comment contains" {
     local copy=$BATS_TEST_TMPDIR/copy
     mkdir -p "$copy/test/prove"
     cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$ROOT/chat" "$copy"
@@ -223,14 +226,14 @@ misses() {
     [ "$output" = "$DRAFT: there is no find_user" ]
 }
 
-@test "a transcript is found true, on whatever port, with whatever varies" {
+@test "readme.sh accepts a correct transcript with another port and other varying parts" {
     need_a_class
     draft
     run -0 readme replay "$DRAFT"
     [ "$output" = "7 commands played" ]
 }
 
-@test "a transcript is found wrong in the line that is wrong" {
+@test "readme.sh reports the wrong line of a transcript" {
     need_a_class
     wrong 19 '19s/user 1/user 3/'                       # who it is
     wrong 19 '19s/37152/8080/'                          # a port that the system did not choose

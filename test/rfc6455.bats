@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The table of rules, prove/rfc6455.md, speaks of functions and tests that there are.
+# The functions and tests in the table of rules, prove/rfc6455.md, must exist.
 
 bats_require_minimum_version 1.7.0
 
@@ -8,7 +8,7 @@ setup() {
     cd "$BATS_TEST_DIRNAME"
 }
 
-# check FILE: says what is wrong in which row, and fails if anything is
+# check FILE: prints what is wrong in each row, and fails if anything is
 check() {
     grep -h '^@test' ./*.bats | sed 's/^@test "\(.*\)" {$/\1/' >"$BATS_TEST_TMPDIR/tests"
     sed -n 's/^    { "\([^"]*\)", BYTES(.*/\1/p' unit.c >"$BATS_TEST_TMPDIR/labels"
@@ -49,14 +49,14 @@ check() {
     ' "$BATS_TEST_TMPDIR"/{tests,labels,functions} "$1"
 }
 
-@test "each rule of RFC 6455 names a function that keeps it and a test that shows it, or a reason" {
+@test "each rule of RFC 6455 names its function and its test, or a reason" {
     run check prove/rfc6455.md
     echo "$output"
     [ "$status" = 0 ]
     [[ $output =~ ^[0-9]{2,}\ rows,\ [0-9]{2,}\ functions$ ]]
 }
 
-@test "a row that names what is not there is found" {
+@test "a row with a missing function or test is reported" {
     wrong() {
         printf '| section | rule | kept by | shown by |\n|---|---|---|---|\n%s\n' "$1" >"$BATS_TEST_TMPDIR/draft.md"
         run -1 check "$BATS_TEST_TMPDIR/draft.md"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bats
-# The promise to whoever finds no room: to wait, in turn, and to lose nothing.
+# If a recipient's outbox is full, its senders wait in turn, and no message is lost.
 #
-# Almost all of it holds for both approaches, so that a script is played with each.
+# Nearly all of this holds for both approaches, so most scripts are played with each.
 
 bats_require_minimum_version 1.7.0
 load helper
 
 set -o pipefail
 
-# with_both [COMMAND] < SCRIPT: plays it with each approach, and then runs the command, which
-# looks into the log.
+# with_both [COMMAND] < SCRIPT: plays the script with each approach, and then runs the
+# command, which checks the log.
 with_both() {
     local script approach
     script=$(cat)
@@ -22,7 +22,7 @@ with_both() {
     done
 }
 
-# Users 1 to 5: R does not read, F waits for it, and C, D and E are there; E speaks `notices`.
+# R, F, C, D and E are users 1 to 5.  R does not read, F is parked, and E gets notices.
 five_users() {
     stuffed 'C join' 'D join' 'E join Sec-WebSocket-Protocol: notices' \
         'E expect notice you are user 5'
@@ -30,7 +30,7 @@ five_users() {
 
 # ---- Once, and in order
 
-@test "a recipient that pauses and then reads on gets everything once and in order, big and small" {
+@test "a recipient that pauses and reads on gets every message once and in order, big and small" {
     with_both <<END
 $(five_users)
 C say R 20 3000
@@ -48,7 +48,7 @@ D expect said C 20
 END
 }
 
-@test "a recipient that is slower than everybody gets everything" {
+@test "a recipient that is slower than all senders gets every message" {
     with_both <<END
 $(five_users)
 C say R 1000 200
@@ -60,7 +60,7 @@ C quiet
 END
 }
 
-@test "whoever writes to itself without reading is parked, and then gets it all" {
+@test "a user that writes to itself without reading is parked, and then gets every message" {
     with_both <<'END'
 A rcvbuf 4096
 A join
@@ -76,7 +76,7 @@ B expect said A 20
 END
 }
 
-@test "fifty frames in one segment to a full recipient all arrive, with nothing sent after them" {
+@test "fifty frames in one segment to a full recipient all arrive, even if the sender sends no more" {
     with_both <<END
 $(five_users)
 C cork
@@ -88,7 +88,7 @@ R quiet
 END
 }
 
-@test "a frame that was cut when its sender was parked goes on where it was cut" {
+@test "a frame that was incomplete when its sender was parked arrives whole" {
     with_both <<END
 $(five_users)
 C cork
@@ -117,7 +117,7 @@ END
 
 # ---- In turn
 
-# The users whose messages went to user 1, in this order.
+# Prints the senders of the messages to user 1, in the order of delivery.
 order_of() {
     sed -n "s/^user \([$1]\) -> user 1: \".*/\1/p" "$CHAT_LOG" | tr -d '\n'
 }
@@ -126,7 +126,7 @@ served_in_the_order_of_arrival() {
     [ "$(order_of 345)" = 435435 ]
 }
 
-@test "who waits for the same recipient is served in the order of arrival, big or small" {
+@test "senders that wait for the same recipient take turns in the order of arrival" {
     with_both served_in_the_order_of_arrival <<END
 $(five_users)
 D say R 20000 2
@@ -140,8 +140,9 @@ R quiet
 END
 }
 
-# share_of_sixteen COMMAND COUNT: COMMAND prints what S1 to S16 say to R, each more than R
-# reads of it.  F makes them all wait; once it is through, they share COUNT messages.
+# share_of_sixteen COMMAND COUNT: COMMAND prints the lines with which S1 to S16 flood
+# R.  All of them are parked behind F.  When F's messages are delivered, R reads COUNT
+# more messages, and the sixteen must have equal shares of them.
 share_of_sixteen() {
     cat <<END
 R rcvbuf 4096
@@ -174,21 +175,21 @@ all_say_both() {
     done
 }
 
-@test "sixteen senders to one recipient get the same share" {
+@test "sixteen senders to one recipient get equal shares" {
     with_both <<<"$(share_of_sixteen all_say_small 24000)"
 }
 
-@test "of sixteen senders, the one with big messages among small ones gets the same share" {
+@test "of sixteen senders, one with big messages gets the same share as the others" {
     with_both <<<"$(share_of_sixteen one_says_big 4800)"
 }
 
-@test "sixteen senders, each of big and small messages, get the same share" {
+@test "sixteen senders of both big and small messages get equal shares" {
     with_both <<<"$(share_of_sixteen all_say_both 8000)"
 }
 
 # ---- The room for one reply
 
-@test "pings without end from a client that does not read are all answered, in order" {
+@test "thousands of pings from a client that does not read all get their pongs, in order" {
     local long
     long=$(printf '%0100d' 0)
     with_both <<END
@@ -205,7 +206,7 @@ A quiet
 END
 }
 
-@test "mistakes without end from a client that does not read all get their notices" {
+@test "thousands of mistakes from a client that does not read all get their notices" {
     with_both <<END
 A rcvbuf 4096
 A join
@@ -220,7 +221,7 @@ A quiet
 END
 }
 
-@test "messages to nobody from a client that does not read all get their notices" {
+@test "thousands of messages to an unknown id from a client that does not read all get their notices" {
     with_both <<END
 A rcvbuf 4096
 A join Sec-WebSocket-Protocol: notices
@@ -236,7 +237,7 @@ END
 
 # ---- Senders and recipients that leave
 
-@test "a sender that closes, ends or vanishes while it waits has not spoken in vain" {
+@test "messages of a parked sender are delivered even if it closes, ends its input or vanishes" {
     with_both <<END
 $(five_users)
 C say R 20 3
@@ -257,7 +258,7 @@ F quiet
 END
 }
 
-@test "directory: who vanishes while it waits keeps nobody waiting, and is heard to the end" {
+@test "directory: when a parked sender vanishes, its messages are delivered, and its own senders continue" {
     start_chat
     play <<END
 $(five_users)
@@ -275,12 +276,13 @@ R quiet
 END
 }
 
-# Every message of users 2, 3 and 5 is in the log, delivered or not.
+# The log has a line for every message of users 2, 3 and 5, delivered or not.
 all_is_accounted_for() {
     [ "$(grep -c '^user [235] -> user 1: ' "$CHAT_LOG")" -eq 24 ]
 }
 
-# recipient_leaves COMMAND: in this way.  Their deadline, 10 s, is out of reach here.
+# recipient_leaves COMMAND: R leaves by this command while three senders are parked for
+# it.  The deadline of 10 s is too far away to drop R before.
 recipient_leaves() {
     with_both all_is_accounted_for <<END
 $(five_users)
@@ -299,19 +301,19 @@ D expect said C 20
 END
 }
 
-@test "if a recipient closes, those who wait for it are told and go on" {
+@test "if a recipient closes, the senders parked for it get a notice and continue" {
     recipient_leaves 'R frame op=close code=1000'
 }
 
-@test "if the input of a recipient ends, those who wait for it are told and go on" {
+@test "if the input of a recipient ends, the senders parked for it get a notice and continue" {
     recipient_leaves 'R shutdown'
 }
 
-@test "if a recipient vanishes, those who wait for it are told and go on" {
+@test "if a recipient vanishes, the senders parked for it get a notice and continue" {
     recipient_leaves 'R reset'
 }
 
-@test "if a recipient breaks the protocol, those who wait for it are told and go on" {
+@test "if a recipient breaks the protocol, the senders parked for it get a notice and continue" {
     recipient_leaves 'R frame op=15 "x"'
 }
 

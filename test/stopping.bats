@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# The end: a good-bye to everyone, and no message lost without a line in the log.
+# How the server stops: it sends a Close to every user, and logs every lost message.
 
 bats_require_minimum_version 1.7.0
 load helper
 
-@test "SIGTERM and SIGINT say good-bye to everyone, and end with status 0" {
+@test "on SIGTERM and SIGINT the server sends Close 1001 to every user, and exits with 0" {
     for signal in TERM INT; do
         start_chat
         play <<END
@@ -30,7 +30,7 @@ END
     done
 }
 
-@test "forty users who get a message in one turn all get a good-bye in one turn as well" {
+@test "forty users that all get a message in the same turn all get Close 1001, too" {
     start_chat
     { printf 'U%d join\n' {1..40}
       echo "signal STOP"
@@ -43,7 +43,7 @@ END
     await_end
 }
 
-@test "router: who waits at the door of a stopping server is not let in" {
+@test "router: a client that waits to join a stopping server is closed" {
     start_chat -a router
     play <<END
 $(stuffed)
@@ -58,7 +58,7 @@ END
     run ! logged "user 3"
 }
 
-@test "a stopping server accepts nobody, and nothing more is delivered" {
+@test "a stopping server accepts no client and delivers no more messages" {
     start_chat
     play <<'END'
 A join
@@ -73,7 +73,7 @@ END
     await_end
 }
 
-@test "a peer that never reads and never answers does not keep the server" {
+@test "a client that neither reads nor answers cannot keep the server from stopping" {
     start_chat
     play <<END
 $(stuffed)
@@ -89,13 +89,13 @@ END
     await_end
 }
 
-@test "directory: who waits when the server is told to stop gets the room that there is by then" {
+@test "directory: when the server stops, a parked message is delivered if its recipient has room again" {
     start_chat
     play <<END
 $(stuffed 'C join')
 C say R 20
 log user 3 waits for
-# It finds the signal and the room in one look.
+# The server is stopped meanwhile, so it sees the signal and the room in one poll().
 signal STOP
 R sip 100000
 signal TERM
@@ -106,7 +106,7 @@ END
     logged 'user 3 -> user 1: "'
 }
 
-@test "what waits in the router's queue is logged as lost, message by message" {
+@test "router: when the server stops, it logs each message in the queue as lost" {
     start_chat -a router
     play <<END
 $(stuffed)
@@ -128,6 +128,6 @@ END
     local status=0
     await_end || status=$?
     [ "$status" -eq 1 ]
-    # it did not get as far as to tell what is lost
+    # It ended before it could log the lost bytes.
     run ! logged "the server stopped"
 }

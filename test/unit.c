@@ -1,12 +1,13 @@
-/* unit.c -- tables for the four files that do no I/O: sha1.c, base64.c, json.c
- * and ws.c.
+/* unit.c -- tests of the four files that do no I/O: sha1.c, base64.c, json.c and ws.c.
+ * Most of them are tables of inputs and results.
  *
- *   unit [sha1|base64|json|request|origin|frames|utf8|write]...   all, if none is named
+ *   unit [sha1|base64|json|request|origin|frames|utf8|write]...   (without names: all)
  *
- * Prints what differs, a line each; exit status 1 if anything did.  What a
- * function is to read lies in heap memory of exactly its size, so that a
- * sanitizer sees a single byte read too many.  Input that may come in pieces
- * is given whole and byte by byte, and has to mean the same. */
+ * unit prints one line for each wrong result, and then exits with status 1.
+ *
+ * Each input lies in heap memory of exactly its size.  So AddressSanitizer notices a
+ * function that reads one byte too many.  Requests and frames may arrive in pieces, so
+ * each is tested whole and in pieces, and must give the same result. */
 
 #include "../json.h"
 #include "../ws.h"
@@ -42,7 +43,7 @@ static uint8_t *heap_copy(const void *bytes, size_t len)
 
     if (copy == NULL)
         exit(2);
-    if (len == 0)               /* so that not even the first byte may be read */
+    if (len == 0)               /* a sanitizer then allows no read at all */
         return realloc(copy, 1);
     return memcpy(copy, bytes, len);
 }
@@ -87,8 +88,8 @@ static void test_sha1(void)
         check_sha1(rows[i].text, data, len, rows[i].digest);
         free(data);
     }
-    /* Every length around one and two blocks: the digest of all their digests,
-     * in Python: h(b"".join(h(b"a" * n) for n in range(131))). */
+    /* Texts of every length up to two blocks.  The result is the digest of all their
+     * digests, in Python: h(b"".join(h(b"a" * n) for n in range(131))). */
     for (size_t n = 0; n <= 130; n++) {
         uint8_t *data = heap_copy("", 0);
         data = realloc(data, n > 0 ? n : 1);
@@ -139,7 +140,7 @@ static const struct json_row {
     const char *rule;
     const char *text;
     size_t len;
-    const char *want;           /* "id token", or "byte: words of the reason" */
+    const char *want;           /* "ID TOKEN", or "byte N: WORDS OF THE REASON" */
 } json_rows[] = {
     { "the article", BYTES("{\"recipient_id\":2,\"message\":\"Go Braves!\"}"), "2 \"Go Braves!\"" },
     { "2 white space", BYTES(" \t\r\n{ \"recipient_id\" : 2 , \"message\" : \"a\" } \n"), "2 \"a\"" },
@@ -232,8 +233,8 @@ static const struct json_row {
     { "8.3 letter case counts", BYTES("{\"Recipient_id\":2,\"message\":\"a\"}"), "byte 32: recipient_id is missing" },
 };
 
-/* Values, each to stand where any value may: as one more member before the two
- * fields and behind them.  right: the message is delivered. */
+/* Each value is tested as one more member of a message, before the two fields and
+ * behind them.  right: the value is JSON, so the message is accepted. */
 static const struct value_row {
     const char *rule;
     bool right;
@@ -453,7 +454,7 @@ static void check_json(const char *rule, const char *text, size_t len, const cha
     free(copy);
 }
 
-/* No beginning of a right text is one itself, and all that is missing is more. */
+/* A correct text that is cut anywhere must be refused, because it ends too early. */
 static void check_json_prefixes(const struct json_row *row)
 {
     size_t whole = row->len;
@@ -467,8 +468,9 @@ static void check_json_prefixes(const struct json_row *row)
     }
 }
 
-/* right: a member of any message may have this value; otherwise no message is
- * right that has it, and what is wrong is not found before it. */
+/* Tests a value as one more member of a message.  If it is right, the message is
+ * accepted.  If not, the message is refused, and the faulty byte is not before the
+ * value. */
 static void check_value(const char *rule, bool right, const void *value, size_t len)
 {
     static const char *const around[][2] = {
@@ -495,7 +497,7 @@ static void check_value(const char *rule, bool right, const void *value, size_t 
     }
 }
 
-/* Whether the value is right or not, it is no message. */
+/* A value alone is not a message, even if it is JSON. */
 static void check_alone(const struct value_row *row)
 {
     uint8_t *copy = heap_copy(row->text, row->len);
@@ -505,8 +507,11 @@ static void check_alone(const struct value_row *row)
     free(copy);
 }
 
-/* Section 7: every ASCII character and a byte beyond, at every place that the
- * steps of eight and sixteen meet; as an escape; and as each digit of \\u. */
+/* Section 7: tests every ASCII character and one byte beyond ASCII in three ways:
+ *   - in strings of every length and at every place, because json.c takes steps of 16,
+ *     8 and 1 bytes
+ *   - behind a backslash
+ *   - as each digit of a \u escape */
 static void check_characters(void)
 {
     char text[50];
@@ -593,7 +598,7 @@ static const struct request_row {
     const char *text;
     size_t len;
     int status;
-    const char *reason;         /* words of it; "" for none */
+    const char *reason;         /* words from the reason; "": there is none */
 } request_rows[] = {
     { "4.2.1 a handshake", BYTES(GET HOST UPGRADE KEY VERSION END), 101, "" },
     { "4.2.1 header names and words in any case", BYTES(GET "hOST: x\r\nUPGRADE: WebSocket\r\nconnection: uPGRADE\r\nsec-websocket-KEY: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version:13\r\n" END), 101, "" },
@@ -697,8 +702,8 @@ static const struct request_row {
     { "ours: JSON behind an empty line", BYTES("\r\n{}\r\n\r\n"), 400, "starts with" },
 };
 
-/* From every beginning the answer is "more", or, where what is wrong shows
- * early, already the same. */
+/* Gives every first part of the request to the parser.  It must ask for more bytes, or
+ * give the final result.  When it has given the result, it must not ask for more. */
 static void check_request(const struct request_row *row)
 {
     struct ws_request r;
@@ -720,12 +725,12 @@ static void check_request(const struct request_row *row)
     check(done, "%s: nothing told", row->rule);
 }
 
-/* Each byte in the middle of a header's name, a subprotocol and a Host. */
+/* Tests every byte in the middle of a header's name, a subprotocol, and a Host. */
 static void check_bytes_of_names(void)
 {
     static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     static const struct {
-        const char *before, *behind, *others;   /* that may stand there, too */
+        const char *before, *behind, *others;   /* legal besides letters and digits */
         int status;
     } places[] = {
         { GET HOST "X", "Y: z\r\n\r\n", "!#$%&'*+-.^_`|~:", 426 },
@@ -746,7 +751,8 @@ static void check_bytes_of_names(void)
         }
 }
 
-/* Of several faults the first is told, with the value that was wrong. */
+/* If a request has several faults, the parser reports the first, with the faulty
+ * value. */
 static void check_seen(const char *text, const char *seen)
 {
     struct ws_request r;
@@ -755,7 +761,7 @@ static void check_seen(const char *text, const char *seen)
           "%s: seen %.*s, want %s", text, (int)r.seen.len, text + r.seen.at, seen);
 }
 
-/* RFC 9110 section 9.3.2: no body for HEAD, also if the fault is in its first line. */
+/* RFC 9110 section 9.3.2: HEAD gets no body, even if its first line has a fault. */
 static void check_head(const char *text, bool head)
 {
     struct ws_request r;
@@ -861,8 +867,8 @@ static void test_request(void)
 
 /* ---- ws.c: frames and messages ---- */
 
-#define K "\0\0\0\0"            /* a mask that leaves the payload readable */
-#define KX "\x37\xfa\x21\x3d"   /* that of the examples in section 5.7 */
+#define K "\0\0\0\0"            /* a mask that does not change the payload */
+#define KX "\x37\xfa\x21\x3d"   /* the mask of the examples in section 5.7 */
 #define FIFTY "12345678901234567890123456789012345678901234567890"
 #define LIMIT 300               /* bytes of a message, in these tables */
 
@@ -932,7 +938,7 @@ static const struct frame_row {
     { "5.5.1 a close in the middle of a message", BYTES("\x01\x81" K "a" "\x88\x80" K), "close(1005 )" },
 };
 
-/* With "0" for a NUL, since the events are compared as C strings. */
+/* Writes "0" in place of a NUL, because the events are compared as C strings. */
 static char *put_payload(char *end, const void *payload, size_t len)
 {
     const char *from = payload;
@@ -963,8 +969,8 @@ static bool note_event(char *text, enum ws_type type, const uint8_t *buf, const 
     return type != WS_CLOSE && type != WS_BREACH;
 }
 
-/* Plays bytes in steps of so many, and writes the events that come of them;
- * " +N": N bytes are kept for later. */
+/* Decodes the bytes, `step` of them at a time, and writes the events as text.  " +N" at
+ * the end means that the decoder kept N bytes of an unfinished message. */
 static void play(const void *bytes, size_t len, size_t step, char *text)
 {
     struct ws_decoder d;
@@ -1009,7 +1015,7 @@ static void check_play(const char *rule, const void *bytes, size_t len, const ch
         check_steps(rule, bytes, len, steps[i], want);
 }
 
-/* Section 7.4, and what is registered beyond it. */
+/* Section 7.4, and the codes that IANA has added. */
 static void check_close_codes(void)
 {
     static const struct { int first, last; bool right; } ranges[] = {
@@ -1029,8 +1035,8 @@ static void check_close_codes(void)
         }
 }
 
-/* RFC 3629 section 4, row by row: the first and the last that each byte of a
- * character may be. */
+/* RFC 3629 section 4, row by row: the smallest and the largest value of each byte of a
+ * character. */
 static const struct utf8_row {
     const char *rule;
     size_t len;
@@ -1047,7 +1053,8 @@ static const struct utf8_row {
     { "UTF8-4 F4", 4, { { 0xF4, 0xF4 }, { 0x80, 0x8F }, { 0x80, 0xBF }, { 0x80, 0xBF } } },
 };
 
-/* Adds a frame of at most 125 bytes behind the first n; returns all its bytes. */
+/* Appends a frame of at most 125 payload bytes behind the first n bytes.  Returns the
+ * new number of bytes. */
 static size_t add_frame(char *frames, size_t n, int first, const char *payload, size_t len)
 {
     frames[n] = (char)first;
@@ -1057,8 +1064,10 @@ static size_t add_frame(char *frames, size_t n, int first, const char *payload, 
     return n + 6 + len;
 }
 
-/* One text, in one frame that is read in pieces of every size; in two that are
- * cut at every byte; and in one for each byte. */
+/* Sends a text in three ways:
+ *   - as one frame, in pieces of every size
+ *   - as two fragments, cut at every byte
+ *   - as one fragment for each byte */
 static void check_fragments(const char *rule, const char *text, size_t len, const char *want)
 {
     char frames[300];
@@ -1078,8 +1087,9 @@ static void check_fragments(const char *rule, const char *text, size_t len, cons
     check_play(rule, frames, n, want);
 }
 
-/* bad: the byte, from 1, that cannot be; 0: all is right.  Behind 0 to 9 letters,
- * so that the bytes meet the steps of eight everywhere. */
+/* Tests the bytes behind 0 to 9 letters, because ws.c takes steps of 8 bytes.  bad is
+ * the first byte that is not UTF-8, counted from 1.  If it is 0, all bytes are
+ * UTF-8. */
 static void check_utf8(const char *rule, const uint8_t *bytes, size_t len, size_t bad)
 {
     char text[40], want[60];
@@ -1098,7 +1108,7 @@ static void check_utf8(const char *rule, const uint8_t *bytes, size_t len, size_
     }
 }
 
-/* The size of the character that begins the text, whole and cut. */
+/* Tests the size of one character, whole and cut. */
 static void check_utf8_size(const uint8_t *bytes, size_t len)
 {
     uint8_t *copy = heap_copy(bytes, len);
@@ -1141,7 +1151,8 @@ static void test_utf8(void)
     }
 }
 
-/* Section 5.3, for every length and place that the steps of eight meet. */
+/* Section 5.3: tests every length of payload up to 30 bytes, because ws.c unmasks 8
+ * bytes at a time. */
 static void check_masks(void)
 {
     static const char text[] = "the quick brown fox jumps over";
@@ -1188,7 +1199,7 @@ static void check_again(void)
     free(buf);
 }
 
-/* What has come of a message behind another one moves to the front. */
+/* ws_keep must move the first bytes of an unfinished message to the front. */
 static void check_keep(void)
 {
     static const char cut[] = "\x81\x81" K "a" "\x81\x83" K "b";
@@ -1234,13 +1245,13 @@ static void test_frames(void)
     check_start();
 }
 
-/* ---- ws.c: who may connect ---- */
+/* ---- ws.c: origins that may connect ---- */
 
 static const struct origin_row {
     const char *rule;
     const char *host, *origin;
-    bool own;                   /* let in without being named */
-    const char *as;             /* normalized; NULL: it is none */
+    bool own;                   /* accepted without -o */
+    const char *as;             /* the normalized form; NULL: malformed */
 } origin_rows[] = {
     { "10.2 localhost", "localhost:8080", "http://localhost:8080", true, "http://localhost:8080" },
     { "10.2 IPv4", "127.0.0.1", "http://127.0.0.1", true, "http://127.0.0.1" },
@@ -1277,7 +1288,8 @@ static const struct origin_row {
     { "empty", "localhost", "", false, NULL },
 };
 
-/* Each origin has to be let in if it is named, and if all are. */
+/* An origin must be accepted if it is the server's own, if it is allowed, or if all
+ * are. */
 static void check_origin(const struct origin_row *row)
 {
     struct ws_origin allowed[2], all;
@@ -1336,7 +1348,7 @@ static void check_bytes(const char *rule, const uint8_t *got, size_t len, const 
 
 #define DATE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"       /* the example of RFC 9110 */
 
-/* RFC 9110 section 5.6.7; days is since 1970. */
+/* RFC 9110 section 5.6.7.  `days` counts from 1970. */
 static void check_date(long days, long seconds, const char *want)
 {
     char out[400];

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The files that do no I/O, by tables in unit.c.
+# Tests of the files that do no I/O.  unit.c has the tables of inputs and results.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -8,30 +8,30 @@ load helper
     "$BIN/unit" sha1
 }
 
-@test "base64.c gives the vectors of RFC 4648, and refuses what is malformed" {
+@test "base64.c gives the examples of RFC 4648, and refuses malformed text" {
     "$BIN/unit" base64
 }
 
-@test "json.c takes what RFC 8259 allows and names the byte of everything else" {
+@test "json.c accepts the JSON of RFC 8259, and names the faulty byte of everything else" {
     "$BIN/unit" json
 }
 
-@test "ws.c tells a request in order from all others, whole or in any first part" {
+@test "ws.c accepts correct requests and refuses all others, whole or in any first part" {
     "$BIN/unit" request
 }
 
-@test "ws.c lets in pages of its own, those that are named, and programs" {
+@test "ws.c accepts programs, the server's own pages and allowed origins, and refuses other pages" {
     "$BIN/unit" origin
 }
 
-@test "ws.c reads the same events from frames, whole and in pieces" {
+@test "ws.c reads the same messages from whole frames and from pieces" {
     "$BIN/unit" frames
 }
 
-@test "ws.c takes the UTF-8 of RFC 3629 and nothing else, cut anywhere into frames and reads" {
+@test "ws.c accepts the UTF-8 of RFC 3629 and nothing else, in any frames and pieces" {
     "$BIN/unit" utf8
 }
 
-@test "ws.c writes headers, control frames and responses as the RFC has them" {
+@test "ws.c writes headers, control frames and responses as the RFC shows them" {
     "$BIN/unit" write
 }

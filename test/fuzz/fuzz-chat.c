@@ -1,38 +1,39 @@
-/* fuzz-chat.c -- the whole program between clients and a kernel that do what the fuzz
- * bytes say, and books in which every message is kept.
+/* fuzz-chat.c -- simulates the whole server with its clients and the kernel, and keeps
+ * books of every message.  The fuzz bytes decide what the clients and the kernel do.
  *
- * This file includes chat.c and replaces the system calls that chat.c makes.  So there is
- * no socket and no clock.  The kernel here is as unkind as real ones:
+ * This file includes chat.c and replaces its system calls, so there is no socket and no
+ * clock.  The simulated kernel is as unkind as a real one can be:
  *
- *   - a read or a write may take any number of bytes, or fail with EINTR or EAGAIN;
- *   - POLLOUT is reported only while a third of the send buffer is free, although write
- *     takes bytes as long as there is any room;
- *   - poll may fail with EINTR or ENOMEM, whether or not something is ready;
- *   - accept may find no descriptor, or a connection that was reset before;
- *   - between two system calls, or while the server sleeps, the server may stand still
- *     for a minute; meanwhile its peers go on or stand still, too.
+ *   - A read or a write may handle any number of bytes, or fail with EINTR or EAGAIN.
+ *   - poll reports POLLOUT only while a third of the send buffer is free.  write
+ *     accepts bytes as long as there is any room.
+ *   - poll may fail with EINTR or ENOMEM, even if something is ready.
+ *   - accept may fail because there is no descriptor, or because the connection was
+ *     reset.
+ *   - The server may pause for a minute, between two system calls or while it sleeps.
+ *     In that time, the peers (the simulated clients) go on or pause, too.
  *
- * The peers connect, talk, stop reading, break rules, vanish.  When the bytes are used
- * up, the kernel is kind, everybody reads, and
+ * The peers connect, chat, stop reading, break the protocol, and vanish.  When the fuzz
+ * bytes are used up, the kernel is kind and all peers read.  Then two things must hold:
  *
- *   - once the server sleeps, everything that it had taken has to be out;
- *   - then the peers leave, or the server is told to stop.  For each message that it
- *     took, the books must show that it went to its recipient's socket once, unaltered
- *     and in its sender's order, or that the log says why not.
+ *   - When the server sleeps, it has delivered everything that it has read.
+ *   - Then the peers leave, or the server gets SIGTERM.  The books must show what
+ *     became of each message that the server has read.  Either the recipient's socket
+ *     got it, once, unchanged and in its sender's order.  Or the log says why not.
  *
- * What the server did is known from what it wrote to its sockets and to the log.  This file
- * calls main of chat.c with options, as a shell does, and names nothing else that chat.c
- * defines: only limits that -D can set.  So chat.c can be rebuilt under it, as long as it
- * makes these system calls and writes these log lines.
+ * The books use only the output to the sockets and the log.  This file calls the main
+ * function of chat.c with options, as a shell does.  It uses nothing else from chat.c,
+ * except limits that -D can set.  So you can rebuild chat.c, as long as it makes the
+ * same system calls and writes the same log lines.
  *
  * Environment variables
  *   KNOWN=abc   do not report the faults a, b and c
  *   STORY=1     print what happens in each run
  *
- * Order: fuzz bytes, peers, what they send, the books: sockets, the books: log,
+ * Order: fuzz bytes, peers, what peers send, the books: sockets, the books: log,
  * what peers do, pauses, the kernel, starting, the end. */
 
-#define CLIENTS 4               /* few and small, so that things run full */
+#define CLIENTS 4               /* few slots and small buffers are soon full */
 #define MESSAGE 1000
 
 #include "../../json.h"
@@ -113,7 +114,8 @@ static void sim_sleep(const struct timespec *t);
 #endif
 
 /* ---- Fuzz bytes ----------------------------------------------------------------------
- * Each decision takes one; when there are no more, it is 0, which is kind. */
+ * Each decision uses up one byte.  When there are no more, each byte is 0.  That is the
+ * kindest decision. */
 
 static const uint8_t *bytes;
 static size_t bytes_left;
@@ -134,7 +136,7 @@ enum {
 #define MSEC INT64_C(1000)      /* times are microseconds */
 #define FOR_EVER INT64_MAX
 
-/* What happened, to be shown on failure. */
+/* The events of this run, to print if it fails. */
 static char story[1 << 17];
 static size_t story_len;
 
@@ -155,7 +157,8 @@ static void show_story(void)
     fwrite(story, 1, story_len, stderr);
 }
 
-/* A promise whose breach has a letter: KNOWN lets it pass, to look for others. */
+/* A promise with a letter.  If the letter is in KNOWN, the run goes on after a broken
+ * promise.  So the fuzzer can look for other faults. */
 static void known(char letter, bool kept, const char *format, ...)
 {
     const char *letters;
@@ -171,99 +174,100 @@ static void known(char letter, bool kept, const char *format, ...)
     promise(letters != NULL && strchr(letters, letter) != NULL, "fault %c: %s", letter, what);
 }
 
-/* ---- Peers --------------------------------------------------------------------------- */
+/* ---- Peers ----------------------------------------------------------------------- */
 
 enum {
-    PEERS = 12,                 /* in all */
+    PEERS = 12,                 /* in one run */
     AT_A_TIME = 8,
-    SENT_MAX = 100,             /* things that one of them sends */
-    DUE_MAX = PEERS * SENT_MAX, /* messages for one of them */
-    PIPE_MAX = 12000,           /* bytes on their way to the server */
-    WIRE_MAX = 8000,            /* bytes of the longest frame or response from it */
-    FIRST_OTHER = 50, OTHERS = 20,      /* descriptors that are no peers */
+    SENT_MAX = 100,             /* items that one peer sends: a message, a ping ... */
+    DUE_MAX = PEERS * SENT_MAX, /* messages for one peer */
+    PIPE_MAX = 12000,           /* bytes that the server has not read yet */
+    WIRE_MAX = 8000,            /* bytes of the server's longest frame or response */
+    FIRST_OTHER = 50, OTHERS = 20,      /* descriptors that are not peers */
     FIRST_FD = 100,             /* the descriptor of peer 0 */
     FIRST_PORT = 10000          /* its port */
 };
 
-enum kind { SAYS, PINGS, ERRS };        /* a message, a ping, JSON that is none */
+enum kind { SAYS, PINGS, ERRS };        /* a message, a ping, malformed JSON */
 
 struct sent {
     enum kind kind;
-    int to;                     /* SAYS: which user */
+    int to;                     /* SAYS: the recipient's id */
     size_t size;                /* SAYS: bytes of the token */
-    size_t end;                 /* of all the peer's bytes, the first one behind it */
+    size_t end;                 /* where it ends in all bytes of the peer */
     bool absent;                /* SAYS: the log says that the user is not connected */
     bool excused;               /* SAYS: the router waited, so answers may overtake it */
 };
 
-struct due {                    /* a message for the peer: whose, and which */
+struct due {                    /* a message for the peer: its sender and number */
     int from, number;
 };
 
 static struct peer {
     int fd;                     /* NOBODY: not accepted */
-    bool nonblocking, closed;   /* by the server */
-    bool shut;                  /* the server's half */
+    bool nonblocking, closed;   /* the server did this */
+    bool shut;                  /* the server has shut down its output */
     enum { AT_ONCE, NOTHING, SLOWLY } reads;
     size_t pace;                /* SLOWLY: bytes a second */
     int64_t reads_at;           /* SLOWLY: when it reads again */
-    bool ended;                 /* it sends no more */
-    bool vanishes;              /* the next bytes to it are answered by a reset */
-    bool gone;                  /* that reset has come */
-    bool silent;                /* what it said last was the end of all talk */
+    bool ended;                 /* it has ended its output */
+    bool vanishes;              /* the next bytes to it cause a reset */
+    bool gone;                  /* the connection was reset */
+    bool silent;                /* it must send nothing more */
     bool asks;                  /* it sent a whole handshake */
-    bool notices;               /* which offered that subprotocol */
+    bool notices;               /* its handshake offered this subprotocol */
     bool whole;                 /* it sent a whole request of any kind */
-    size_t window;              /* bytes that the kernel holds for it */
-    const char *rest;           /* of its request, still to be sent */
+    size_t window;              /* bytes that the kernel buffers for it */
+    const char *rest;           /* the part of its request that is not sent yet */
 
-    uint8_t in[PIPE_MAX];       /* to the server: in[in_at .. in_len) */
+    uint8_t in[PIPE_MAX];       /* bytes for the server: in[in_at .. in_len) */
     size_t in_at, in_len;
     size_t total, taken;        /* bytes that it sent, and that the server read */
     struct sent sent[SENT_MAX];
     int sent_count;
-    int replied;                /* of those sent, looked at for replies so far */
-    int settled;                /* of those sent, looked at for log lines so far */
-    int complained;             /* of those sent, looked at for "bad message" so far */
-    int noticed;                /* of those sent, looked at for "not connected" so far */
-    int answered_last;          /* the last one of those sent that was answered */
-    int answerable;             /* sent[0..answerable) came before our Close; NOBODY: no Close */
+    int replied;                /* sent[0..replied) have their pongs and notices */
+    int settled;                /* sent[0..settled) have their log lines */
+    int complained;             /* sent[0..complained) have their "bad message" */
+    int noticed;                /* sent[0..noticed) have their "not connected" */
+    int answered_last;          /* the last answered item of sent */
+    int answerable;             /* items before the server's Close; NOBODY: no Close */
 
-    uint8_t wire[WIRE_MAX];     /* from the server: what is no whole frame yet */
+    uint8_t wire[WIRE_MAX];     /* from the server: the first bytes of a frame */
     size_t wire_len;
     size_t unread;              /* bytes that the peer has not read */
-    int pings;                  /* that it has not answered */
+    int pings;                  /* pings that it has not answered */
     bool answered, upgraded, got_close;
-    struct due due[DUE_MAX];    /* that the log says were put into its outbox */
-    int due_count, got;         /* and how many have come */
+    struct due due[DUE_MAX];    /* messages in its outbox, by the log */
+    int due_count, got;         /* got: how many of them have arrived */
 
-    int line[PEERS];            /* users who wait for room at it, by the log */
+    int line[PEERS];            /* users that wait for room at it, by the log */
     int line_len;
     int user;                   /* its id; 0: none */
     bool left;
     size_t lost_to, lost_from;  /* bytes, by the log */
 
-    /* Times of the server's last look, at which it knew that: */
-    int64_t began;              /* it was accepted */
+    /* Times of the server's last poll before these events: */
+    int64_t began;              /* the server accepted it */
     int64_t heard;              /* it sent something */
-    int64_t took;               /* the kernel took a byte for it */
-    int64_t pinged;             /* a ping went out to it */
+    int64_t took;               /* the kernel accepted a byte for it */
+    int64_t pinged;             /* the server sent it a ping */
     int64_t left_at;            /* the log said that it left */
-    int64_t leaving;            /* likewise, by the other clock; FOR_EVER: it does not */
-    bool whole_seen;            /* at the server's last look, its request was whole */
-    bool input_seen;            /* there was something to read, */
-    bool room_seen;             /* the kernel had room, */
-    bool tried_read, tried_write;       /* and the server has tried it since */
-    bool read_whole;            /* it tried to read the whole request */
+    int64_t leaving;            /* the same by clock_least(); FOR_EVER: not yet */
+    /* The facts when poll last returned: */
+    bool whole_seen;            /* its request was whole */
+    bool input_seen;            /* it had input to read */
+    bool room_seen;             /* the kernel had room for output */
+    bool tried_read, tried_write;       /* the server has tried that since */
+    bool read_whole;            /* the server tried to read the whole request */
 } peers[PEERS];
 
 static int peer_count;
 static int user_count, peer_of_user[PEERS + 1];
 
-/* Descriptors that are no peers: the signal pipe, listeners, one kept in reserve. */
+/* Descriptors that are not peers: the signal pipe, the listeners, one in reserve. */
 static struct other {
     bool is_open, listens, nonblocking;
-    int turn;                   /* of a listener: each gets the next peer in turn */
+    int turn;                   /* number of a listener: they get the peers in turn */
     struct sockaddr_storage address;
     socklen_t len;
 } others[OTHERS];
@@ -277,15 +281,17 @@ static int64_t told_at;
 static bool with_router, router_waits;
 static int64_t keep_us;
 
-/* The clock, and the alarm by it.  The server cannot tell a short pause from work, nor
- * how much of a turn it stood still.  So there are two clocks that leave out pauses: one
- * counts the first second of each, for deadlines that must not come too early; the other
- * counts nothing of it, for those that must not come too late. */
+/* The clock and the alarm.  The server cannot tell a short pause from work, and it
+ * cannot know how long it paused within a turn.  So two more clocks leave out pauses:
+ *   - clock_most counts the first second of each pause.  It tests deadlines that must
+ *     not come too early.
+ *   - clock_least counts nothing of a pause.  It tests deadlines that must not come too
+ *     late. */
 static int64_t clock_us, alarm_us;
 static int64_t paused_us, long_paused_us;
 static int64_t paused_us_then;  /* when the server last read the clock */
-static bool late_alarm;         /* it stood still between that and setting an alarm */
-static int64_t look_us;         /* the first of them when poll last returned */
+static bool late_alarm;         /* it paused after that, before it set the alarm */
+static int64_t look_us;         /* clock_most() when poll last returned */
 
 static int64_t clock_most(void)
 {
@@ -329,10 +335,11 @@ static bool is_online(int id)
     return id >= 1 && id <= user_count && !user(id)->left;
 }
 
-/* ---- What they send ------------------------------------------------------------------ */
+/* ---- What peers send ------------------------------------------------------------- */
 
-/* The n-th thing that a peer says names both, and is filled up with characters
- * that a careless server might alter.  Returns its bytes, at most size + 30. */
+/* Writes the n-th message of a peer.  The text names the peer and n.  The rest are
+ * characters that a careless server might change.  Returns its size, at most size + 30
+ * bytes. */
 static size_t make_token(char *out, int peer, int n, size_t size)
 {
     static const char *const filler[] = {
@@ -378,7 +385,7 @@ static void send_ping(struct peer *p)
     note_sent(p, PINGS, 0, 0);
 }
 
-/* No message, but answered; or a pong, which is not. */
+/* Malformed JSON, which gets a notice, or a pong, which gets no answer. */
 static void send_other(struct peer *p)
 {
     static const char *const texts[] = { "\xFF", "{", "hi", "{\"recipient_id\":1}", "[1]" };
@@ -391,7 +398,7 @@ static void send_other(struct peer *p)
     note_sent(p, ERRS, 0, 0);
 }
 
-/* `way` is how: in one frame or two, the second form of JSON, a ping between. */
+/* `way` decides the form: one frame or two, a ping between, another form of JSON. */
 static void say(struct peer *p, int to, size_t size, unsigned way)
 {
     static const char *const forms[][3] = {
@@ -439,7 +446,7 @@ static void send_messages(struct peer *p, unsigned count)
         say(p, to, size, b / 16);
 }
 
-/* Its last words: a Close, or a breach, in order and not. */
+/* The last frame of a peer: a correct Close, a faulty one, or a breach. */
 static void send_end(struct peer *p)
 {
     static const struct { const char *bytes; size_t len; } ends[] = {
@@ -492,7 +499,7 @@ static void send_rest(struct peer *p)
     p->asks = p->whole = true;
 }
 
-/* What a peer does that follows the protocol, and reads at once. */
+/* A peer that follows the protocol reads everything, and answers each ping. */
 static void read_and_answer(struct peer *p)
 {
     p->unread = 0;
@@ -504,17 +511,17 @@ static void read_and_answer(struct peer *p)
         }
 }
 
-/* ---- The books: what comes out of the sockets ---------------------------------------- */
+/* ---- The books: output to the sockets -------------------------------------------- */
 
-/* Messages that the server took in a turn that the router ended waiting may be
- * overtaken by answers to what came behind them; others may not. */
+/* May answers to later frames overtake this message?  Only if the router waited at the
+ * end of the turn in which the server read it. */
 static bool is_excused(const struct peer *p, int number)
 {
     return with_router && (p->sent[number].excused || router_waits
                            || (!is_online(p->sent[number].to) && p->got < p->due_count));
 }
 
-/* What answers p's frames has come for this one: for no later one before. */
+/* Frame `number` of p has got its answer.  No later frame may have got one before. */
 static void note_answer(struct peer *p, int number)
 {
     known('b', number >= p->answered_last || is_excused(p, number),
@@ -523,8 +530,8 @@ static void note_answer(struct peer *p, int number)
         p->answered_last = number;
 }
 
-/* The server acts on sent[number], or on what came behind the last one: what came before
- * it has to be dealt with. */
+/* The server acts on sent[number], or on a frame behind all of them.  It must have
+ * handled all earlier messages. */
 static void note_order(struct peer *p, int number, const char *what)
 {
     for (int i = p->settled; i < number; i++)
@@ -532,7 +539,7 @@ static void note_order(struct peer *p, int number, const char *what)
               "peer %d: %s overtook message %d", number_of(p), what, i);
 }
 
-/* A pong or a notice about a frame comes in the order of the frames. */
+/* Pongs and notices must come in the order of the frames that they answer. */
 static void note_reply(struct peer *p, enum kind kind, const uint8_t *payload, size_t len)
 {
     char want[20];
@@ -567,7 +574,7 @@ static void note_message(struct peer *p, const uint8_t *payload, size_t len)
     p->got++;
 }
 
-/* "user 7 is not connected", of which the log has said so before. */
+/* The notice "user 7 is not connected".  The log said so before. */
 static void note_absence(struct peer *p)
 {
     while (p->noticed < p->sent_count && !p->sent[p->noticed].absent)
@@ -600,7 +607,7 @@ static void note_frame(struct peer *p, unsigned first, const uint8_t *payload, s
     }
 }
 
-/* Takes the next frame from wire[at..).  Returns its size, or 0 if it is not whole. */
+/* Reads the next frame at wire[at].  Returns its size, or 0 if it is not whole. */
 static size_t take_frame(struct peer *p, size_t at)
 {
     size_t have = p->wire_len - at, header = 2, len;
@@ -618,7 +625,7 @@ static size_t take_frame(struct peer *p, size_t at)
     return header + len;
 }
 
-/* The response's head; returns its size, or 0 if it is not whole. */
+/* Reads the head of the response.  Returns its size, or 0 if it is not whole. */
 static size_t take_response(struct peer *p)
 {
     static const char id[] = "Chat-User-Id: ";
@@ -660,7 +667,7 @@ static void note_output(struct peer *p, const uint8_t *from, size_t len)
     }
 }
 
-/* ---- The books: what the log says ---------------------------------------------------- */
+/* ---- The books: lines of the log ------------------------------------------------- */
 
 static int sent_and_read(const struct peer *p)
 {
@@ -685,7 +692,7 @@ static void note_wait(int id, struct peer *at)
     at->line[at->line_len++] = id;
 }
 
-/* Who came first is served first, and nobody passes those who wait. */
+/* The users that wait for a recipient are served in the order of arrival. */
 static void note_served(int id, struct peer *at)
 {
     for (int i = 0; i < at->line_len && at->line[i] != id; i++)
@@ -693,8 +700,8 @@ static void note_served(int id, struct peer *at)
     leave_line_of(at, id);
 }
 
-/* Messages that the server took and has not passed on when the router waits, or at the end
- * of a turn, are overtaken by right. */
+/* When the router waits, or when a turn ends, the server may have read messages that it
+ * has not delivered.  Answers may overtake these messages. */
 static void excuse_messages(struct peer *p)
 {
     int taken = sent_and_read(p);
@@ -702,7 +709,7 @@ static void excuse_messages(struct peer *p)
         p->sent[i].excused = true;
 }
 
-/* "user 1 -> user 2: ...": the sender's next message went somewhere. */
+/* The line "user 1 -> user 2: ..." says what became of the sender's next message. */
 static void note_fate(int from, int to, const char *what)
 {
     struct peer *p = user(from);
@@ -733,13 +740,14 @@ static void note_fate(int from, int to, const char *what)
 
 enum { TOLERANCE_MS = 100 };
 
-/* What came too early by this many microseconds: is it a fault that only pauses explain? */
+/* An event came `us` microseconds too early.  Can pauses of the server explain it? */
 static char fault_of(int64_t us)
 {
     return us <= long_paused_us ? 'c' : '!';
 }
 
-/* Too early, by a clock that counts of each pause one second at most? */
+/* A deadline must not come too early, by the clock that counts a second of each
+ * pause. */
 static void note_deadline(const struct peer *p, int64_t since, int64_t us, const char *what)
 {
     int64_t passed = clock_most() - since, early = us - TOLERANCE_MS * MSEC - passed;
@@ -748,7 +756,7 @@ static void note_deadline(const struct peer *p, int64_t since, int64_t us, const
           number_of(p), what, passed / 1000);
 }
 
-/* Was there something to read when poll returned, and nobody has tried to? */
+/* If poll reported input, the server must have tried to read it. */
 static void note_unread(const struct peer *p, const char *what)
 {
     known('c', !p->input_seen || p->tried_read, "peer %d: %s, but an answer lay there unread",
@@ -760,7 +768,7 @@ static void note_left(struct peer *p, const char *why)
     promise(!p->left, "it had left");
     p->left = true;
     p->left_at = look_us;
-    /* What it sends after a Close, its or ours, is thrown away. */
+    /* After a Close from either side, the server ignores the client's input. */
     if (strstr(why, "Close") != NULL || strstr(why, "stopping") != NULL)
         p->answerable = sent_and_read(p);
     if (strstr(why, "Close") != NULL)
@@ -784,7 +792,8 @@ static void note_left(struct peer *p, const char *why)
     }
 }
 
-/* On its way out a peer is cut off only if it takes nothing, or takes for ever. */
+/* A leaving peer is cut off in two cases only: it reads nothing, or it takes too
+ * long. */
 static void note_cut(const struct peer *p)
 {
     int64_t in_all = clock_most() - p->left_at, idle = clock_most() - p->took;
@@ -797,7 +806,7 @@ static void note_cut(const struct peer *p)
           number_of(p), in_all / 1000, idle / 1000);
 }
 
-/* The next of its frames that is no message is answered. */
+/* The next malformed message of the peer is in the log. */
 static void note_bad_message(struct peer *p)
 {
     while (p->complained < p->sent_count && p->sent[p->complained].kind != ERRS)
@@ -855,8 +864,8 @@ static void note_line(const char *line)
         user(a)->lost_from += lost_from;
 }
 
-/* Of what the server took from the peer, everything went somewhere; and what is
- * for it has come, but for what was lost by the log's account. */
+/* Each message that the server read from the peer must be in the log.  Each message for
+ * the peer must have arrived.  The log must name all other bytes as lost. */
 static void check_books(struct peer *p)
 {
     int taken = p->answerable != NOBODY ? p->answerable : sent_and_read(p);
@@ -874,13 +883,13 @@ static void check_books(struct peer *p)
     for (int i = p->got; i < p->due_count; i++)
         missing += make_token(token, p->due[i].from, p->due[i].number,
                               peers[p->due[i].from].sent[p->due[i].number].size);
-    if (p->got < p->due_count)  /* the first may be out in part */
+    if (p->got < p->due_count)  /* a part of the first may have arrived */
         missing = missing < p->wire_len ? 1 : missing - p->wire_len;
     promise(missing <= p->lost_to, "user %d: %zu bytes to it are missing, %zu known as lost",
             p->user, missing, p->lost_to);
 }
 
-/* ---- What peers do -------------------------------------------------------------------- */
+/* ---- What peers do --------------------------------------------------------------- */
 
 static void connect_peer(void)
 {
@@ -904,7 +913,7 @@ static int64_t some_time(unsigned b)
     return ms[b % 16] * MSEC;
 }
 
-/* Time that will pass while the server sleeps. */
+/* The peers do nothing until this time. */
 static int64_t passes_until;
 
 static void pass_time(void)
@@ -913,10 +922,10 @@ static void pass_time(void)
     tell("until %" PRId64 " ms the peers do nothing\n", passes_until / 1000);
 }
 
-/* A pause of the server: before which of its calls, how long, and what the peers do. */
+/* A pause of the server. */
 static struct pause {
-    bool planned, stands;       /* still to come; just now */
-    unsigned calls;             /* of the system, before it comes */
+    bool planned, stands;       /* it comes later; it is now */
+    unsigned calls;             /* system calls before it begins */
     int64_t us;
     unsigned acts;
     bool they_read;
@@ -957,7 +966,7 @@ static void vanish(struct peer *p)
     p->silent = p->ended = true;
     p->vanishes = how % 4 == 0;
     p->gone = !p->vanishes;
-    if (how % 4 == 1) {         /* what was under way is lost, too */
+    if (how % 4 == 1) {         /* bytes on their way are lost, too */
         p->total = p->taken;
         p->in_len = p->in_at;
     }
@@ -979,7 +988,6 @@ static void read_some(struct peer *p, size_t most)
     p->unread -= p->unread < most ? p->unread : most;
 }
 
-/* From now on. */
 static void read_otherwise(struct peer *p)
 {
     static const char *const how[] = { "at once", "nothing", "slowly" };
@@ -1014,8 +1022,7 @@ static void act(void)
     }
 }
 
-/* Peers that read at once do so, and hang up when told to.  Others read a little each
- * second. */
+/* Some peers read everything at once, and answer.  Others read a little each second. */
 static void let_them_read(void)
 {
     for (int i = 0; i < peer_count; i++) {
@@ -1029,9 +1036,9 @@ static void let_them_read(void)
     }
 }
 
-/* ---- Pauses ---------------------------------------------------------------------------- */
+/* ---- Pauses ---------------------------------------------------------------------- */
 
-/* A signal handler runs in the middle of everything, and its byte is then to be read. */
+/* Runs the handler of SIGALRM if the alarm is due. */
 static void ring_if_due(void)
 {
     if (alarm_us > clock_us)
@@ -1040,8 +1047,8 @@ static void ring_if_due(void)
     send_signal(SIGALRM);
 }
 
-/* The server stands still, although it was to be awake from `awake_at` on: from now on,
- * or from the end of its sleep. */
+/* The server pauses.  Only the time after `awake_at` counts as a pause: before that,
+ * the server would sleep anyway. */
 static void stand_still(int64_t awake_at)
 {
     int64_t began = awake_at > clock_us ? awake_at : clock_us, us;
@@ -1061,7 +1068,7 @@ static void stand_still(int64_t awake_at)
     standstill.stands = false;
 }
 
-/* Each system call begins here. */
+/* Every simulated system call starts with this. */
 static void enter_call(void)
 {
     if (standstill.planned && !standstill.stands && standstill.calls-- == 0)
@@ -1069,7 +1076,7 @@ static void enter_call(void)
     ring_if_due();
 }
 
-/* ---- The kernel ----------------------------------------------------------------------- */
+/* ---- The kernel ------------------------------------------------------------------ */
 
 static int fail_with(int error)
 {
@@ -1085,7 +1092,7 @@ static int events_of(const struct peer *p)
         | (p->ended && p->shut ? POLLHUP : 0);
 }
 
-/* The oldest connection that waits to be accepted at this listener. */
+/* The oldest connection that this listener has not accepted yet. */
 static struct peer *first_waiting(int fd)
 {
     for (int i = 0; i < peer_count; i++)
@@ -1111,7 +1118,7 @@ static int see(struct pollfd *polled, nfds_t count)
     return seen;
 }
 
-/* Is everything out that p is to get, by the log and by what it sent itself? */
+/* Has p got all its messages (by the log) and all answers to its own frames? */
 static bool has_all(const struct peer *p)
 {
     if (!p->upgraded || p->got < p->due_count || p->wire_len > 0)
@@ -1123,7 +1130,7 @@ static bool has_all(const struct peer *p)
         if (p->sent[i].kind != SAYS)
             return false;
         else if (i >= p->settled)
-            break;              /* this one waits, so those behind it do, too */
+            break;              /* this message waits, and so do all behind it */
     return true;
 }
 
@@ -1164,7 +1171,7 @@ static void end_look(void)
     }
 }
 
-/* A call of poll that fails has not written revents. */
+/* If poll fails, it does not report any event. */
 static void forget(struct pollfd *polled, nfds_t count)
 {
     for (nfds_t i = 0; i < count; i++)
@@ -1173,7 +1180,7 @@ static void forget(struct pollfd *polled, nfds_t count)
 
 static bool go_on_to_end(void);
 
-/* When something happens while the peers do nothing. */
+/* The time of the next event while the peers do nothing. */
 static int64_t soonest_of(int64_t until)
 {
     if (passes_until < until)
@@ -1184,7 +1191,7 @@ static int64_t soonest_of(int64_t until)
     return until;
 }
 
-/* Nothing is ready, so time passes: until a peer acts, or the server has to be woken. */
+/* Nothing is ready, so time passes until a peer acts or the server must wake. */
 static void sleep_on(int64_t wake)
 {
     int64_t until = wake < alarm_us ? wake : alarm_us;
@@ -1214,7 +1221,7 @@ static int sim_poll(struct pollfd *polled, nfds_t count, int timeout)
     int64_t wake;
     int seen;
 
-    if (polled[0].fd < 0)       /* at start: does poll take so many? */
+    if (polled[0].fd < 0)       /* at the start, the server tests the size of its set */
         return 0;
     b = next_byte();
     promise(++looks < LOOKS_MAX, "there is no end to it");
@@ -1236,11 +1243,11 @@ static int sim_poll(struct pollfd *polled, nfds_t count, int timeout)
     if (b >= 240)
         return fail_with(b < 252 ? EINTR : b % 2 == 0 ? ENOMEM : EAGAIN);
     if (rang && (seen == 0 || b >= 128))
-        return fail_with(EINTR);        /* whatever is ready */
+        return fail_with(EINTR);        /* even if something is ready */
     return seen;
 }
 
-/* How much of at most so many bytes; or NONE with errno set. */
+/* Decides how many bytes a call handles.  -1: it fails with errno. */
 static ssize_t some_of(size_t most, int error)
 {
     unsigned b = most > 0 ? next_byte() : 0;
@@ -1430,7 +1437,7 @@ static struct sockaddr_in loopback(int port)
     return in;
 }
 
-/* Its port tells the peer's number. */
+/* The port of a peer is FIRST_PORT plus its number. */
 static int sim_peer(int fd, struct sockaddr *address, socklen_t *len)
 {
     struct sockaddr_in in = loopback(FIRST_PORT + number_of(peer_at(fd)));
@@ -1439,7 +1446,7 @@ static int sim_peer(int fd, struct sockaddr *address, socklen_t *len)
     return 0;
 }
 
-/* ---- Starting ---------------------------------------------------------------------------- */
+/* ---- Starting -------------------------------------------------------------------- */
 
 static int sim_open(void)
 {
@@ -1482,7 +1489,7 @@ static int sim_own(int fd, struct sockaddr *address, socklen_t *len)
     return 0;
 }
 
-/* One address for each name. */
+/* Every name has one address. */
 static int sim_find(const char *host, struct addrinfo **list)
 {
     static struct sockaddr_in in;
@@ -1515,13 +1522,13 @@ static int sim_limit(struct rlimit *limit)
     return 0;
 }
 
-/* ---- The end --------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------- */
 
-static int ending;              /* steps towards it */
+static int ending;              /* the step, see go_on_to_end() */
 static bool by_leaving;
 
-/* The server sleeps though the kernel was kind and everybody read: so nothing
- * that it could have passed on may lie about. */
+/* The server sleeps, the kernel was kind, and all peers have read.  So the server must
+ * have handled and delivered everything. */
 static void check_settled(void)
 {
     char letter = late_alarm ? 'g' : '!';

@@ -1,7 +1,8 @@
-/* fuzz-frames.c -- any bytes as frames, cut at random: the same events as from
- * the second decoder in split.h, which never sees a cut.
+/* fuzz-frames.c -- decodes any bytes as frames, in random pieces.  The decoder of ws.c
+ * must return the same events as the second decoder in split.h, which sees all bytes at
+ * once.
  *
- * The first byte chooses the largest message, the second one the cuts. */
+ * The first byte chooses the limit of a message, and the second one the pieces. */
 
 #include "split.h"
 

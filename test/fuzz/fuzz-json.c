@@ -1,10 +1,11 @@
-/* fuzz-json.c -- any bytes as a chat message: json.c takes what a second, naive
- * scanner takes, finds the same two values, and where it refuses, it names the
- * same byte.
+/* fuzz-json.c -- reads any bytes as a chat message, with json.c and with a second
+ * scanner.  Both must accept the same messages, find the same two values, and name the
+ * same faulty byte in all others.
  *
- * The second scanner is RFC 8259's grammar, rule by rule: a function for a
- * rule, which calls itself for what is nested, and one byte at a time.  Where
- * it stops is the first byte at which no JSON text can go on as this one does. */
+ * The second scanner is simple and slow.  It follows the grammar of RFC 8259 and reads
+ * one byte at a time.  Each rule is a function, and nested values are calls of the same
+ * function.  It stops at the faulty byte: the first one that no JSON text can have
+ * there. */
 
 #include "../../json.h"
 #include "fuzz.h"
@@ -75,8 +76,8 @@ static bool number(struct text *t)
 
 /* string = quotation-mark *char quotation-mark, section 7 */
 struct plain {
-    int units[20];              /* the first characters, escapes undone */
-    size_t len;                 /* of all of it */
+    int units[20];              /* the first characters, with escapes decoded */
+    size_t len;                 /* characters of the whole string */
 };
 
 static bool hex4(struct text *t, int *unit)
@@ -102,7 +103,7 @@ static bool character(struct text *t, int *unit)
             return false;
         *unit = t->bytes[t->at++];
         if (*unit >= 0x80)
-            *unit += 0x10000;   /* a part of a character, and no \u escape */
+            *unit += 0x10000;   /* a byte of UTF-8, not a character from \u */
         return true;
     }
     if (is(t, 'u'))
@@ -141,7 +142,7 @@ static bool spells(const struct plain *s, const char *name)
 
 /* The places of our two values in the outermost object. */
 struct found {
-    size_t id, id_end, message, message_end;    /* 0: not there */
+    size_t id, id_end, message, message_end;    /* 0: missing */
 };
 
 static bool value(struct text *t, struct found *f);
@@ -195,7 +196,7 @@ static bool array(struct text *t)
     return is(t, ']');
 }
 
-/* Our limit, section 9: no more than JSON_DEPTH levels. */
+/* Our limit (section 9 allows one): at most JSON_DEPTH levels. */
 static bool nested(struct text *t, struct found *f, bool is_object)
 {
     bool right = t->depth < JSON_DEPTH;
@@ -219,7 +220,7 @@ static bool value(struct text *t, struct found *f)
     }
 }
 
-/* Decimal arithmetic on the digits themselves: compares |id| with the largest. */
+/* Compares the digits of |id| with those of the largest number. */
 static bool is_int64(const uint8_t *digit, size_t len, int64_t *out)
 {
     bool negative = len > 0 && digit[0] == '-';
@@ -238,7 +239,7 @@ static bool is_int64(const uint8_t *digit, size_t len, int64_t *out)
     return true;
 }
 
-/* The chat message.  Where it is none, t->at is the byte to be named. */
+/* Reads a chat message.  If the text is not one, t->at is the faulty byte. */
 static bool chat_message(struct text *t, struct found *f, int64_t *id)
 {
     size_t end;
@@ -254,7 +255,7 @@ static bool chat_message(struct text *t, struct found *f, int64_t *id)
     return t->bytes[f->message] == '"';
 }
 
-/* What goes out of a message can be read again, and says the same. */
+/* json_write's output must be JSON with the same message. */
 static void check_write(const uint8_t *token, size_t len, int64_t sender)
 {
     size_t size = json_size(sender, len), from;
@@ -270,7 +271,7 @@ static void check_write(const uint8_t *token, size_t len, int64_t sender)
     free(out);
 }
 
-/* The reason is fit for the inside of a JSON string. */
+/* The reason must fit into a JSON string without further escapes. */
 static void check_reason(const char *reason)
 {
     char quoted[200];

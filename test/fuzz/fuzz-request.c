@@ -1,5 +1,6 @@
-/* fuzz-request.c -- any bytes as a request: the same verdict from each first
- * part that is long enough, and nothing read or told beyond it (split.h). */
+/* fuzz-request.c -- parses any bytes as a request.  The parser must give the same
+ * result for each first part that is long enough, and must not read beyond it
+ * (split.h). */
 
 #include "split.h"
 

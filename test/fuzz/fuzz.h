@@ -1,15 +1,18 @@
-/* fuzz.h -- what the fuzz targets share.
+/* fuzz.h -- the common part of the fuzz targets.
  *
- * A target is a file fuzz-NAME.c with one function, LLVMFuzzerTestOneInput: it
- * takes any bytes whatever, and aborts where a promise is broken.  There are
- * two programs to call it:
+ * A fuzz target is a file fuzz-NAME.c with one function, LLVMFuzzerTestOneInput.  The
+ * function takes any bytes, and aborts if the code breaks a promise.  Two programs call
+ * it:
  *
- *   make fuzz                         libFuzzer (clang's), with bytes that it
- *                                     makes up, looking for lines not reached
- *   test/bin/fuzz-NAME FILE...        the main below, with the files' bytes:
- *                                     the corpus, or what libFuzzer found
+ *   make fuzz                   uses clang's libFuzzer.  It invents inputs, and looks
+ *   for
+ *                               ones that reach new code.
+ *   test/bin/fuzz-NAME FILE...  uses the main function below.  The files are the
+ *   inputs:
+ *                               the corpus, or an input that libFuzzer found.
  *
- * With -DMAIN_ELSEWHERE that main is left out: libFuzzer brings its own. */
+ * With -DMAIN_ELSEWHERE there is no main function here, because libFuzzer has its
+ * own. */
 
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -24,7 +27,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 uint8_t *exact_copy(const uint8_t *bytes, size_t len);
 
-static void (*before_abort)(void);      /* may say more about the failure */
+static void (*before_abort)(void);      /* may print more about the failure */
 
 static void promise(bool kept, const char *format, ...)
 {
@@ -40,8 +43,8 @@ static void promise(bool kept, const char *format, ...)
     abort();
 }
 
-/* bytes[0..len) in heap memory of exactly that size, so that a sanitizer sees
- * a single byte read too many. */
+/* Copies bytes[0..len) to heap memory of exactly that size.  So AddressSanitizer
+ * notices code that reads one byte too many. */
 uint8_t *exact_copy(const uint8_t *bytes, size_t len)
 {
     uint8_t *copy = malloc(len);

@@ -1,8 +1,9 @@
 #!/bin/sh
 # fuzz.sh TARGET [OPTION...]: runs test/fuzz/fuzz-TARGET.c with libFuzzer and its options.
 #
-# It begins with test/fuzz/corpus/TARGET.  What it adds is kept in test/bin/fuzz-TARGET.d, and bytes
-# that break a promise in test/bin/TARGET-crash-*: give these to test/bin/fuzz-TARGET.
+# libFuzzer starts with the files of test/fuzz/corpus/TARGET.  It keeps new inputs in
+# test/bin/fuzz-TARGET.d.  An input that breaks a promise is in test/bin/TARGET-crash-*:
+# give that file to test/bin/fuzz-TARGET.
 set -eu
 cd "$(dirname "$0")/../.."
 target=$1

@@ -1,24 +1,27 @@
-/* shim.c -- a system that fails: a library to preload between the server and libc.
+/* shim.c -- makes system calls fail: a library to preload between the server and libc.
  *
  *     cc -shared -fPIC -o shim.so test/fuzz/shim.c
  *     LD_PRELOAD=./shim.so SHIM='read EINTR 3, write half 2' ./chat
  *
- * Whatever a system call may do wrong, and hardly ever does.  Each fault in $SHIM is
+ * System calls may fail in many ways that hardly ever happen.  Each fault in $SHIM is
  *
- *     CALL KIND EACH [#N]      of each EACH calls the last goes wrong
+ *     CALL KIND EACH [#N]      every EACHth call fails
  *
  *     CALL   read, write, poll, accept, socket or pipe
- *     KIND   an errno: the call fails with it, and does nothing;
- *            half, byte: it reads or writes half of what it should, or one byte
- *     #N     read and write: only of the Nth connection that was accepted; without it:
- *            of any connection, but not of the log and of the pipe of the signals
+ *     KIND   an errno: the call does nothing and fails with this errno
+ *            half, byte: the call reads or writes half of the bytes, or one byte
+ *     #N     (read and write) only the Nth accepted connection has the fault.  Without
+ *     #N,
+ *            all connections have it, but the log and the signal pipe do not.
  *
- * A call that the first one spares goes on to the next.  When the program ends, a line for
- * each tells how often it happened, and to how many calls it might have:
+ * If a call has several faults, the first whose turn it is happens.  When the program
+ * ends, the shim prints a line for each fault: how often it happened, and how many
+ * calls it was applied to:
  *
  *     shim: read EINTR 3: 103 of 311
  *
- * Not reached are programs linked statically and calls that the C library makes itself.
+ * The shim does not work for a program that is linked statically, and not for calls
+ * inside the C library.
  *
  * Order: the faults, reading them, their turn, the calls. */
 
@@ -44,7 +47,7 @@
 /* ---- The faults ------------------------------------------------------------------ */
 
 enum { MOST = 16, DESCRIPTORS = 4096, ANY = -1 };
-enum { HALF = -1, BYTE = -2 };                  /* kinds that are no errno */
+enum { HALF = -1, BYTE = -2 };                  /* kinds besides errno values */
 
 static const struct kind {
     const char *name;
@@ -67,7 +70,7 @@ static struct fault {
 static int fault_count;
 static int connection_of[DESCRIPTORS];          /* by descriptor; 0: none */
 
-/* The calls behind ours. */
+/* The real functions. */
 static struct {
     ssize_t (*read)(int, void *, size_t);
     ssize_t (*write)(int, const void *, size_t);
@@ -77,7 +80,7 @@ static struct {
     int (*pipe)(int *);
 } next;
 
-/* ---- Reading them -------------------------------------------------------------------- */
+/* ---- Reading them ---------------------------------------------------------------- */
 
 static void tell(void)
 {
@@ -110,7 +113,8 @@ static void read_fault(const char *text)
         nonsense(text);
 }
 
-/* C99 has no way from a pointer to data to one to a function but by its bytes. */
+/* In C99, a pointer to data becomes a pointer to a function only by copying its
+ * bytes. */
 static void find(const char *name, void *function)
 {
     void *address = dlsym(RTLD_NEXT, name);
@@ -136,9 +140,9 @@ static void start(void)
     atexit(tell);
 }
 
-/* ---- Their turn ---------------------------------------------------------------------- */
+/* ---- Their turn ------------------------------------------------------------------ */
 
-/* What goes wrong with this call: a value of kinds, or 0. */
+/* Returns the fault of this call: an errno, HALF or BYTE; or 0. */
 static int fate(const char *call, int connection)
 {
     if (next.read == NULL)
@@ -161,7 +165,8 @@ static int connection_at(int fd)
     return fd >= 0 && fd < DESCRIPTORS ? connection_of[fd] : 0;
 }
 
-/* How much of `size` this call may read or write; -1 if it fails, errno set. */
+/* Returns how many of `size` bytes this call may read or write.  Returns -1 and sets
+ * errno if the call must fail. */
 static ssize_t part_of(const char *call, int fd, size_t size)
 {
     int value = fate(call, connection_at(fd));
@@ -175,7 +180,7 @@ static ssize_t part_of(const char *call, int fd, size_t size)
     return value == BYTE && size > 1 ? 1 : (ssize_t)size;
 }
 
-/* Does it fail?  errno is set. */
+/* Must this call fail?  If so, sets errno. */
 static int fails(const char *call)
 {
     int value = fate(call, ANY);
@@ -184,7 +189,7 @@ static int fails(const char *call)
     return value > 0;
 }
 
-/* ---- The calls -------------------------------------------------------------------------- */
+/* ---- The calls ------------------------------------------------------------------- */
 
 ssize_t read(int fd, void *to, size_t size)
 {
@@ -210,8 +215,8 @@ int pipe(int ends[2])
     return fails("pipe") ? -1 : next.pipe(ends);
 }
 
-/* Without <sys/socket.h>: where RTLD_NEXT is declared, glibc's accept has a type that
- * C99 can't define. */
+/* This file does not include <sys/socket.h>.  With _GNU_SOURCE, which RTLD_NEXT needs,
+ * glibc's accept has a type that C99 cannot define. */
 int socket(int domain, int type, int protocol);
 int accept(int fd, void *address, void *len);
 

@@ -1,13 +1,14 @@
-/* split.c -- the property that splitting never matters, for streams made up by
- * a grammar: messages of all kinds and lengths, fragments, control frames in
- * between, characters in order and broken, closes with all sorts of codes, each
- * breach, junk; and then some bytes of it changed.
+/* split.c -- checks that the result does not depend on how TCP cuts the bytes.
  *
- *   split           all seeds; silent if all is well
- *   split SEED      this one alone
+ * A grammar makes up the streams: messages of all kinds and lengths, fragments, control
+ * frames between them, correct and broken UTF-8, closes with all kinds of codes, every
+ * way to break the protocol, and junk.  Then some bytes are changed.
  *
- * On failure it prints the seed and the stream in hex.  What is checked, and
- * how streams are cut, is in split.h.
+ *   split           tries all seeds, and prints nothing if all is well
+ *   split SEED      tries only this seed
+ *
+ * If a check fails, split prints the seed and the stream in hexadecimal.  split.h has
+ * the checks and the ways of cutting.
  *
  * Order: the stream, frames, messages, breaches, requests, seeds. */
 
@@ -131,7 +132,7 @@ static void put_message(size_t len)
     }
 }
 
-/* ---- Breaches, and what only looks like one ---- */
+/* ---- Breaches, and bytes that only look like one ---- */
 
 static void put_odd(void)
 {
@@ -197,7 +198,7 @@ static void try_frames(void)
     check_frames(stream, stream_len, limits[pick(COUNT(limits))], 4);
 }
 
-/* Long ones, since byte by byte they take their time, are few. */
+/* There are few long ones, because reading them byte by byte takes long. */
 static void try_long_frames(void)
 {
     static const size_t lens[] = { 65535, 65536, 65537 };

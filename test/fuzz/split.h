@@ -1,17 +1,16 @@
-/* split.h -- splitting never matters: TCP may cut a stream of bytes anywhere,
- * and whatever the cuts, it has to mean the same.
+/* split.h -- TCP may cut a stream of bytes anywhere, and the result must not change.
  *
- *   check_request   the verdict on a request is the same for every first part
- *                   of it, from the shortest that has one on
- *   check_frames    frames give the same events whole, byte by byte, and cut
- *                   at random; and the very ones that a second decoder gives,
- *                   which is slow and simple and never sees a cut
+ *   check_request   Every first part of a request must give the same result, from the
+ *                   shortest one that gives a result at all.
+ *   check_frames    Frames must give the same events whole, byte by byte, and in random
+ *                   pieces.  A second decoder must give these events, too.  It is slow
+ *                   and simple, and sees all bytes at once.
  *
- * split.c makes up streams for them by a grammar, libFuzzer (fuzz-request.c,
- * fuzz-frames.c) by its own lights.
+ * split.c makes up the streams by a grammar.  libFuzzer (fuzz-request.c, fuzz-frames.c)
+ * makes up any bytes.
  *
- * Order: random numbers, requests, what is noted of frames, the second
- * decoder, ways of cutting. */
+ * Order: random numbers, requests, the record of events, the second decoder, ways of
+ * cutting. */
 
 #ifndef SPLIT_H
 #define SPLIT_H
@@ -77,7 +76,7 @@ static bool parse_first(const uint8_t *request, size_t len, struct ws_request *r
 void check_request(const uint8_t *request, size_t len)
 {
     struct ws_request first, r;
-    size_t known = 0;           /* bytes of the shortest part with a verdict */
+    size_t known = 0;           /* bytes of the shortest part with a result */
 
     while (known <= len && !parse_first(request, known, &first))
         known++;
@@ -90,7 +89,7 @@ void check_request(const uint8_t *request, size_t len)
     promise(first.size <= known && is_within(first.seen, known) && is_within(first.host, known)
             && is_within(first.origin, known) && is_within(first.key, known),
             "a view reaches beyond byte %zu", known);
-    /* Every part, or some two hundred where they are many. */
+    /* Every part; or about 200 parts of a long request. */
     for (size_t n = known; n <= len; n += 1 + (len - known) / 200)
         promise(parse_first(request, n, &r) && same_verdict(&first, &r),
                 "%d %s with %zu bytes, %d %s with %zu", first.status,
@@ -98,12 +97,12 @@ void check_request(const uint8_t *request, size_t len)
     promise(parse_first(request, len, &r) && same_verdict(&first, &r), "%zu bytes differ", len);
 }
 
-/* ---- What is noted of frames ---- */
+/* ---- The record of events ---- */
 
 struct record {
     size_t len;
     char text[2 * STREAM_MAX];
-    const char *reason;         /* of the breach; the second decoder has none */
+    const char *reason;         /* of the breach; NULL from the second decoder */
 };
 
 static void note(struct record *r, enum ws_type type, const uint8_t *payload,
@@ -125,13 +124,13 @@ static void note(struct record *r, enum ws_type type, const uint8_t *payload,
     r->len = (size_t)(end - r->text);
 }
 
-/* What waits for the rest of its message, or its header. */
+/* Records the bytes of an unfinished message or header. */
 static void note_kept(struct record *r, size_t kept)
 {
     r->len += (size_t)sprintf(r->text + r->len, "%zu bytes kept\n", kept);
 }
 
-/* Where the record begins to differ from another one, from that line on. */
+/* Returns the beginning of the first line that differs from the other record. */
 static void show_rest(const char *what, const struct record *r, const struct record *other)
 {
     size_t same = 0, from = 0;
@@ -146,7 +145,7 @@ static void show_rest(const char *what, const struct record *r, const struct rec
             fprintf(stderr, "\\x%02X", (unsigned)(uint8_t)r->text[i]);
 }
 
-/* ---- The second decoder: all of the stream at once, nothing in place ---- */
+/* ---- The second decoder: it gets the whole stream, and changes no byte of it ---- */
 
 struct frame {
     bool fin, control;
@@ -157,8 +156,8 @@ struct frame {
 
 enum { WHOLE = 0, PART = -1 };  /* beside the close codes */
 
-/* Reads a header, told how much room its message has left, and of which type
- * that is.  Returns WHOLE, PART, or what is to be closed with. */
+/* Reads a header.  The caller knows the type of the message, and how many more bytes it
+ * may have.  Returns WHOLE, PART, or a close code. */
 static int read_frame(const uint8_t *s, size_t len, enum ws_type inside, uint64_t room,
                       struct frame *f)
 {
@@ -193,8 +192,8 @@ static int read_frame(const uint8_t *s, size_t len, enum ws_type inside, uint64_
     return len < f->size ? PART : WHOLE;
 }
 
-/* The first byte, from 1, after which no character of RFC 3629 is possible any
- * more; 0 if there is none.  Bytes seen so far leave a range of characters. */
+/* Returns the first byte that is not UTF-8 (RFC 3629), counted from 1; or 0.  The bytes
+ * of a character that were read so far leave a range of possible characters. */
 static size_t first_bad(const uint8_t *text, size_t len, bool ended)
 {
     static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };     /* by length */
@@ -249,8 +248,8 @@ static bool note_control(struct record *r, int opcode, const uint8_t *payload, s
     return false;
 }
 
-/* Data of the message that text[0..n) is the beginning of, or all of: returns
- * false if it is a text and no UTF-8. */
+/* Checks text[0..n), the data of a message so far.  Returns false if the message is a
+ * text and not UTF-8. */
 static bool note_data(struct record *r, enum ws_type type, const uint8_t *text, size_t n,
                       bool ended)
 {
@@ -268,8 +267,8 @@ static bool note_data(struct record *r, enum ws_type type, const uint8_t *text, 
 static void decode_simply(const uint8_t *s, size_t len, size_t limit, struct record *r)
 {
     uint8_t control[WS_CONTROL_MAX + 2] = { 0 }, *text = exact_copy(s, len);
-    enum ws_type type = WS_MORE;        /* of the message that is under way */
-    size_t n = 0, at = 0;               /* n: of its bytes */
+    enum ws_type type = WS_MORE;        /* of the unfinished message */
+    size_t n = 0, at = 0;               /* n: bytes of that message */
     struct frame f = { 0 };
     int code;
 
@@ -321,8 +320,8 @@ static size_t next_piece(enum way way, size_t left)
     return n < left ? n : left;
 }
 
-/* As digest() in chat.c: every frame that is there, up to where the client has
- * to wait.  Returns what ended it; WS_TEXT: it waits, with bytes left. */
+/* Handles the frames in the buffer, as chat.c does, until the client must wait.
+ * Returns the last event.  WS_TEXT means that the client waits and bytes are left. */
 static enum ws_type take_events(struct ws_decoder *d, uint8_t *buf, size_t len, enum way way,
                                 struct record *r)
 {
@@ -340,11 +339,12 @@ static enum ws_type take_events(struct ws_decoder *d, uint8_t *buf, size_t len, 
         if (type == WS_CLOSE || type == WS_BREACH)
             return type;
         if (now_and_then(way))
-            return WS_TEXT;     /* no room for the answer to the next frame */
+            return WS_TEXT;     /* the answer to the next frame has no room */
     }
 }
 
-/* Moves what is still needed to the front of a block of exactly n bytes more. */
+/* Moves the bytes that are still needed to the front of a new block, with room for
+ * exactly n more bytes. */
 static uint8_t *keep(struct ws_decoder *d, uint8_t *buf, size_t *len, enum way way, size_t n)
 {
     uint8_t *to = way == BYTE_BY_BYTE || now_and_then(way) ? buf : malloc(*len);
@@ -377,7 +377,7 @@ static void decode(const uint8_t *s, size_t len, size_t limit, enum way way, str
         end = take_events(&d, buf, used, way, r);
         if (end == WS_CLOSE || end == WS_BREACH)
             break;
-        /* Who waits is not read. */
+        /* The server does not read a client that waits. */
         n = end == WS_MORE ? next_piece(way, len - at) : 0;
         buf = keep(&d, buf, &used, way, n);
         promise(end != WS_MORE || used <= limit + WS_PENDING_MAX, "%zu bytes kept", used);
