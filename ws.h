@@ -59,6 +59,7 @@ struct ws_request {
     const char *reason;         /* what was wrong, for people; or NULL */
     struct ws_view seen;        /* the value that was wrong, where one was */
     bool head;                  /* HEAD: the answer has no body */
+    bool html;                  /* Accept lists text/html, as that of a browser */
     bool offers;                /* the client offered our subprotocol */
     struct ws_view host;        /* value of Host */
     struct ws_view origin;      /* value of Origin; browsers send it */
@@ -89,9 +90,10 @@ void ws_accept_key(const uint8_t *key, char accept[WS_ACCEPT_LEN + 1]);
 /* ws_write_response: write a whole HTTP response.
  *
  *   status   adds the headers that belong to it: Upgrade, Allow, ...
+ *            and with 200 the body is HTML, else plain text
  *   when     the time of day, for the Date of a status from 200 to 499
  *   headers  further header lines, each ended by CR LF; "" for none
- *   body     text; 101 has none
+ *   body     in UTF-8; 101 has none
  *   head     the request was HEAD: the body is left out, its length is not
  *
  * Returns the bytes written, or 0 if cap was too small.
@@ -126,6 +128,11 @@ bool ws_read_origin(const uint8_t *text, size_t len, struct ws_origin *o);
  * address.  Source: RFC 6455 sections 4.2.2 and 10.2, RFC 6454 section 6.2. */
 bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
                     const struct ws_origin *allowed, int count);
+
+/* Would ws_may_connect let in a page that was opened at the Host of this request?
+ * Its origin has that host, and either scheme: a proxy may add TLS. */
+bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
+                 const struct ws_origin *allowed, int count);
 
 /* ---- ws.c, parts 2 to 4: what the client sends (sections 5, 7 and 8.1) -------- */
 

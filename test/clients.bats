@@ -42,14 +42,15 @@ sees() {
     eventually grep -qxF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
 }
 
-@test "curl gets a page that explains, and that tells who is online" {
+@test "curl gets a text that explains, and that tells who is online" {
     need curl
     start_chat
     run -0 curl -sS -i "localhost:$PORT"
     [[ ${lines[0]} == "HTTP/1.1 426 Upgrade Required"* ]]
     [[ $output == *"websocat ws://localhost:$PORT"* ]]
     [[ $output == *"curl -i -N"* ]]
-    [[ $output == *"new WebSocket("* ]]
+    [[ $output == *"curl --no-progress-meter -N -T . ws://localhost:$PORT"* ]]
+    [[ $output == *"http://localhost:$PORT"* ]]
     [[ $output == *"Online: 0"* ]]
     run -0 curl -sS -I "localhost:$PORT/any/path"
     [[ ${lines[0]} == "HTTP/1.1 426 Upgrade Required"* ]]
