@@ -872,7 +872,7 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     write_online(online);
     sprintf(body, text, len, host, len, host, len, host, len, host, online);
     if (!quiet)
-        log_line("%s: 426: a plain request, shown the page", peer_of(c).text);
+        log_line("%s: 426: a plain request, shown the text", peer_of(c).text);
     respond(c, 426, body, r->head);
 }
 
