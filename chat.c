@@ -924,7 +924,7 @@ static const char page[] =                      /* %s: who is online */
     "  body { max-width: 34em; margin: auto; padding: .5em }\n"
     "  h1 { margin: 0; font-size: 1.4em }\n"
     "  p { margin: .4em 0; white-space: pre-wrap }\n"
-    "  #log { height: 60vh; overflow: auto; padding: 0 .5em; border: 1px solid gray }\n"
+    "  #log { height: 60vh; overflow: auto; padding: 0 .5em; border: 1px solid gray; scrollbar-color: gray transparent }\n"
     "  #log p { padding-left: .5em; border-left: .4em solid gray }\n"
     "  #log .received { border-color: limegreen }\n"
     "  #log :is(.sent, .unsent, .lost) { margin-left: 2em; border-color: dodgerblue }\n"
@@ -936,7 +936,7 @@ static const char page[] =                      /* %s: who is online */
     "  label + label { flex: 1 13em }\n"
     "  input, button { padding: .3em .5em; font: inherit }\n"
     "  #to { width: 4em }\n"
-    "  #text { flex: 1; min-width: 0 }\n"
+    "  #text { flex: 1; width: 0 }\n"
     "</style>\n"
     "<h1>You are <output id=me>not connected</output></h1>\n"
     "<p>Online: <span id=online>%s</span></p>\n"
@@ -980,8 +980,9 @@ static const char page[] =                      /* %s: who is online */
     "  };\n"
     "  ws.onclose = event => {\n"
     "    mark_unsent(ws.bufferedAmount > 0 ? 'lost' : 'sent');\n"
-    "    show('closed', 'closed: ' + event.code + ' ' + (event.reason || '(no reason given)'));\n"
+    "    show('closed', 'closed: ' + event.code + ' ' + (event.reason || '(no reason given; see the log of the server)'));\n"
     "    become('not connected');\n"
+    "    at('online').textContent = '?';\n"
     "  };\n"
     "}\n"
     "at('form').onsubmit = event => {\n"
@@ -1006,10 +1007,13 @@ static const char page_of_a_name[] =
     "<title>chat</title>\n"
     "<meta name=viewport content='width=device-width'>\n"
     "<link rel=icon href=data:,>\n"
-    "<style>:root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif }</style>\n"
-    "<p>You cannot chat under this address: anybody can make a name point to this server.\n"
+    "<style>\n"
+    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif; overflow-wrap: anywhere }\n"
+    "  code { font: 1em monospace }\n"
+    "</style>\n"
+    "<p>You cannot chat under this name: anybody can make a name point to this server.\n"
     "<p>Open <a href='http://%s/'>http://%s</a> instead,\n"
-    "<p>or start the server with <code>chat -o '%s'</code>\n";
+    "<p>or let pages under this name in: start the server as <code>chat -o '%s'</code>\n";
 
 static struct name own_address_of(const struct client *c)
 {

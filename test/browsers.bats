@@ -130,6 +130,7 @@ the_end_is_shown() {
     stop_chat
     page Ann sees '.closed' 'closed: 1001 the server is stopping'
     page Ann sees '#me' 'not connected'
+    page Ann sees '#online' '?'
     page Ann press Enter
     page Ann eval "document.getElementById('send').disabled && document.getElementById('text').value == 'too late'"
     page Ann eval "document.querySelectorAll('.sent, .unsent').length == 0"
@@ -161,7 +162,7 @@ at('text').value = 'x'.repeat(60000); at('form').requestSubmit(); } return true;
     page Ann eval "document.querySelectorAll('.unsent').length == 400"
     kill -KILL "$CHAT_PID"
     wait "$CHAT_PID" || CHAT_PID=
-    page Ann eval "document.querySelector('.closed').textContent == 'closed: 1006 (no reason given)'"
+    page Ann eval "document.querySelector('.closed').textContent == 'closed: 1006 (no reason given; see the log of the server)'"
     page Ann eval "document.querySelectorAll('.lost').length == 400"
 }
 
