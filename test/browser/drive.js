@@ -8,7 +8,6 @@
 //     NAME open URL [WIDTH HEIGHT]  a new page, and waits until it has loaded
 //     NAME type TEXT                keys, one after the other
 //     NAME press KEY                Enter, Tab, ...
-//     NAME click TEXT               the button with that text
 //     NAME follow                   the first link
 //     NAME sees SELECTOR TEXT       before long an element that is shown has just this text
 //     NAME eval SCRIPT              before long the script is true
@@ -58,13 +57,6 @@ function is_shown(selector, text) {
 const verbs = {
     type: (page, text) => page.keyboard.type(text),
     press: (page, key) => page.keyboard.press(key),
-    async click(page, text) {
-        const buttons = await page.$$('button');
-        for (const b of buttons)
-            if (await b.evaluate(e => e.textContent) === text)
-                return b.click();
-        throw new Error('no such button');
-    },
     follow: page => Promise.all([page.waitForNavigation(), page.click('a')]),
     sees: (page, selector, text) => page.waitForFunction(is_shown, PATIENCE, selector, text),
     eval: (page, script) => page.waitForFunction(script, PATIENCE),
