@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Real clients, curl and websocat, used as in a class.
+# The real clients, as a class would use them: curl, websocat, wscat, Python's websockets, Node.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -25,30 +25,44 @@ handshake() {
         "http://localhost:$PORT"
 }
 
-# chat_as NAME FD [WEBSOCAT-OPTION...]: starts a student's websocat.  The test types
-# into FD, and the student's screen is NAME.out.
-chat_as() {
+# chat_by NAME FD COMMAND...: a student at a terminal, who types into FD and sees what
+# the client COMMAND prints, in NAME.out
+chat_by() {
     local name=$1 fd=$2
     shift 2
     mkfifo "$BATS_TEST_TMPDIR/$name.in"
-    websocat "$@" "ws://localhost:$PORT" <"$BATS_TEST_TMPDIR/$name.in" \
+    "$@" <"$BATS_TEST_TMPDIR/$name.in" \
         >"$BATS_TEST_TMPDIR/$name.out" 2>"$BATS_TEST_TMPDIR/$name.err" 3>&- 5>&- 6>&- &
     clients+=($!)
     eval "exec $fd>\"\$BATS_TEST_TMPDIR/\$name.in\""
     eventually logged "user ${#clients[@]} joined"
 }
 
-# sees NAME LINE: waits until this whole line is on NAME's screen
+# chat_as NAME FD [WEBSOCAT-OPTION...]
+chat_as() {
+    chat_by "$1" "$2" websocat "${@:3}" "ws://localhost:$PORT"
+}
+
+# sees NAME LINE: before long NAME has seen just this line, whole
 sees() {
     eventually grep -qxF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
 }
 
-@test "curl gets a page with instructions and the list of users online" {
+# shows NAME TEXT: before long NAME has seen it, perhaps within a line, and coloured
+shows() {
+    eventually grep -qF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
+}
+
+@test "curl gets a text that explains, and that tells who is online" {
     need curl
     start_chat
     run -0 curl -sS -i "localhost:$PORT"
     starts_with "${lines[0]}" "HTTP/1.1 426 Upgrade Required"
-    contains "$output" "websocat ws://localhost:$PORT" "curl -i -N" "new WebSocket(" "Online: 0"
+    contains "$output" "websocat ws://localhost:$PORT"
+    contains "$output" "curl -i -N"
+    contains "$output" "curl --no-progress-meter -N -T . ws://localhost:$PORT"
+    contains "$output" "http://localhost:$PORT"
+    contains "$output" "Online: 0"
     run -0 curl -sS -I "localhost:$PORT/any/path"
     starts_with "${lines[0]}" "HTTP/1.1 426 Upgrade Required"
     lacks "$output" websocat
@@ -153,4 +167,75 @@ END
     chat_as ann 5
     stop_chat
     logged "user 1 left: the server is stopping"
+}
+
+@test "wscat shows what is typed wrong, and the code and reason of the server's end" {
+    need wscat
+    need script
+    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
+    start_chat
+    # It says these things to a terminal only.
+    chat_by ann 5 script -qec "wscat -c ws://localhost:$PORT -s notices" /dev/null
+    shows ann '< {"sender_id":0,"message":"you are user 1"}'
+    echo '{"recipient_id":7,"message":"anyone?"}' >&5
+    shows ann '< {"sender_id":0,"message":"user 7 is not connected"}'
+    echo '{"recipient_id":"7","message":"anyone?"}' >&5
+    shows ann '< {"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}'
+    stop_chat
+    shows ann 'Disconnected (code: 1001, reason: "the server is stopping")'
+}
+
+@test "Python's websockets shows what is typed wrong, and the code and reason of the server's end" {
+    need websockets
+    start_chat
+    chat_by ann 5 websockets "ws://localhost:$PORT"
+    echo '{"recipient_id":1,"message":"hi me"}' >&5
+    shows ann '< {"sender_id":1,"message":"hi me"}'
+    echo '{"recipient_id":"7","message":"anyone?"}' >&5
+    shows ann '< {"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}'
+    stop_chat
+    shows ann 'Connection closed: 1001 (going away) the server is stopping.'
+}
+
+@test "Node's WebSocket chats in four lines, and is given the code and reason of the server's end" {
+    need node
+    node --experimental-websocket -e 'new WebSocket("ws://localhost:1").onerror = () => {}' 2>/dev/null ||
+        skip "this node has no WebSocket"
+    start_chat
+    chat_by ann 5 node --experimental-websocket -e "
+        const ws = new WebSocket('ws://localhost:$PORT', 'notices');
+        ws.onmessage = event => console.log(event.data);
+        ws.onclose = event => { console.log(event.code, event.reason); process.exit(); };
+        process.stdin.on('data', line => ws.send(String(line)));"
+    sees ann '{"sender_id":0,"message":"you are user 1"}'
+    echo '{"recipient_id":"7","message":"anyone?"}' >&5
+    sees ann '{"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}'
+    stop_chat
+    sees ann '1001 the server is stopping'
+}
+
+@test "curl 8.20 or newer chats, and prints the reason of the server's end" {
+    local major minor
+    IFS=. read -r major minor _ < <(curl --version 2>/dev/null | sed -n 's/^curl \([0-9.]*\).*/\1/p')
+    [ "${major:-0}" -gt 8 ] || { [ "${major:-0}" -eq 8 ] && [ "$minor" -ge 20 ]; } ||
+        skip "curl is not there, or is older than 8.20"
+    start_chat
+    chat_by ann 5 curl --no-progress-meter -N -T . "ws://localhost:$PORT"
+    echo '{"recipient_id":1,"message":"hi me"}' >&5
+    shows ann '{"sender_id":1,"message":"hi me"}'
+    stop_chat
+    eventually grep -qF 'the server is stopping' "$BATS_TEST_TMPDIR/ann.out" "$BATS_TEST_TMPDIR/ann.err"
+}
+
+@test "who speaks TLS to the port is told in the log, and curl says that it is none" {
+    need curl
+    start_chat
+    run -35 curl -sS "https://localhost:$PORT"
+    logged "400: this port speaks http:// and ws://, not https:// and wss://"
+}
+
+@test "websocat without a scheme asks for one" {
+    need websocat
+    run -1 websocat localhost:8080
+    contains "$output" "Specify ws:// or wss:// URI"
 }

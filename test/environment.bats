@@ -626,5 +626,5 @@ END
     in_a_net 'ip link set lo up && ip address flush dev lo'
     run -1 timeout 10 "$BATS_TEST_TMPDIR/chat" -p 8080
     [ "${#lines[@]}" -eq 1 ]
-    [[ $output == "chat: cannot listen on "* ]]
+    starts_with "$output" "chat: cannot listen on "
 }

@@ -214,17 +214,19 @@ END
     stop_chat
     run -2 --separate-stderr timeout 10 "$ROOT/chat" -p 0 "${addresses[@]}" -l 127.0.0.9
     [ -z "$output" ]
-    [[ ${stderr_lines[0]} == "chat: -l "*8* ]]
-    [[ $stderr == *"usage: chat "* ]]
+    contains "${stderr_lines[0]}" "chat: -l " 8
+    contains "$stderr" "usage: chat "
 }
 
 @test "of several -l, one that is not here or in use is one clear line, and status 1" {
     run -1 timeout 10 "$ROOT/chat" -p 0 -l 127.0.0.1 -l 192.0.2.1
-    [[ ${#lines[@]} -eq 1 && $output == "chat: cannot listen on 192.0.2.1:"* ]]
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: cannot listen on 192.0.2.1:"
     unless_here 127.0.0.2
     start_chat -l 127.0.0.2
     run -1 timeout 10 "$ROOT/chat" -p "$PORT" -l 127.0.0.1 -l 127.0.0.2
-    [[ ${#lines[@]} -eq 1 && $output == "chat: cannot listen on 127.0.0.2:$PORT: address already in use"* ]]
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: cannot listen on 127.0.0.2:$PORT: address already in use"
 }
 
 @test "of several -a, -p or -k the last one counts" {

@@ -87,7 +87,7 @@ echo "hello $1"
 
 ```console
 # terminal 1
-127.0.0.1:54321: 426: a plain request, shown the page
+127.0.0.1:54321: 426: a plain request, shown the text
 ...
 ^Cstopping on signal 2
 $ sh greet.sh world; echo $?
