@@ -23,7 +23,7 @@
 # and all its output is shown.  In a named one a program may go on when the block ends, and
 # what it prints behind the last line shown need not be shown.
 #
-# The lines are played in the order in which they stand.  What is to be printed has ten
+# The lines are played in the order in which they stand.  What is to be printed has twenty
 # seconds to appear.  A command has begun when it has printed something, or the server has
 # logged something, or it has ended; so the first to start websocat is user 1.
 #
@@ -42,7 +42,7 @@
 set -u
 export LC_ALL=C         # in tr_TR, [a-z] has no i
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
-PATIENCE=${PATIENCE-10}          # seconds
+PATIENCE=${PATIENCE-20}          # seconds; the server itself waits 10 before it drops a user
 TERMINALS='0 1 2 3 4 5 6 7 8 9' # 0 is the one without a name
 
 readme=${2-}
