@@ -361,7 +361,7 @@ static void report(void)
 static bool is_kept(const struct trial *t)
 {
     if (*t->why != '\0')
-        fprintf(stderr, "slow: %s: user 1, who reads %d KiB/s (%s), left: %s\n", t->approach,
+        fprintf(stderr, "slow: %s: user 1, at %d KiB/s (%s), left: %s\n", t->approach,
                 t->reader->rate, kinds[t->reader->kind], t->why);
     return *t->why == '\0' && is_flooded(t);
 }
@@ -401,7 +401,7 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_signal);
     atexit(stop_servers);
     make_frame();
-    printf("%d servers, %d s: each has a user who reads slowly, and one who floods it\n",
+    printf("%d servers, %d s: in each, one user reads slowly, and another floods it\n",
            (int)count * APPROACHES, seconds);
     fflush(stdout);
     for (size_t i = 0; i < count; i++)

@@ -601,7 +601,7 @@ static void soak(void)
     }
     stop_server(log);
     close_books();
-    printf("%s, %d s, seed %lu: %ld users, of whom %ld were dropped; %ld messages: %ld delivered, "
+    printf("%s, %d s, seed %lu: %ld users, %ld of them dropped; %ld messages: %ld delivered, "
            "%ld to nobody, %ld lost with a sender and %ld with a recipient that vanished; "
            "memory %ld KiB at half time, %ld KiB at the end\n", opt.approach, opt.seconds,
            opt.seed, user_count, dropped, sent, delivered, to_nobody, lost_from, lost_to,
