@@ -99,6 +99,12 @@ prove:
 mutation:
 	@python3 test/prove/mutation.py
 
+PLACES =
+
+## everywhere: run the tests in nineteen odd places; needs root and Linux
+everywhere:
+	@sh test/prove/everywhere.sh $(PLACES)
+
 ## coverage: show which branches no test takes; needs gcc, gcovr (from PyPI)
 coverage:
 	@sh test/prove/coverage.sh
@@ -113,5 +119,5 @@ help:
 
 always:
 
-.PHONY: always bench clean conformance coverage demo fuzz help json-suite mutation prove \
+.PHONY: always bench clean conformance coverage demo everywhere fuzz help json-suite mutation prove \
 	slow-readers soak test test-programs

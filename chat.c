@@ -78,8 +78,9 @@ enum {
                                  * which would hide for long that a peer does not read */
     LISTENERS = 16,             /* sockets to listen on; a name can have several addresses */
     REPEATS = 8,                /* of option -l, and of option -o */
-    SHOWN_IDS = 100,            /* in the answer to a plain GET */
-    PAGE_SIZE = 4096,           /* bytes of that answer and its header, at most */
+    SHOWN_IDS = 100,            /* in the answers to a plain GET */
+    ONLINE_SIZE = 32 + SHOWN_IDS * 20,  /* bytes of the line with these ids */
+    PAGE_SIZE = 8192,           /* bytes of our largest HTTP answer, at most */
     LOG_LINE = 512,             /* bytes */
     LOG_QUOTE = 120             /* bytes that the log shows of a message */
 };
@@ -937,7 +938,8 @@ static int64_t last_id;
 static void respond(struct client *c, int status, const char *body, bool head)
 {
     uint8_t *out = outbox_end(c, PAGE_SIZE);
-    c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), "", body, head);
+    const char *headers = status == 200 ? "Cache-Control: no-store\r\nVary: Accept\r\n" : "";
+    c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), headers, body, head);
     enter(c, CLOSING);
 }
 
@@ -975,38 +977,47 @@ static int lowest_ids(int64_t ids[SHOWN_IDS], int *total)
     return n;
 }
 
-static void show_page(struct client *c, const uint8_t *buf, const struct ws_request *r)
+/* Who is online, as in "3, users 1 2 3". */
+static void write_online(char text[ONLINE_SIZE])
 {
-    static const char page[] =
+    int64_t ids[SHOWN_IDS];
+    int total, n = lowest_ids(ids, &total);
+    size_t len = (size_t)sprintf(text, "%d", total);
+    for (int i = 0; i < n; i++)
+        len += (size_t)sprintf(text + len, "%s%" PRId64, i == 0 ? ", users " : " ", ids[i]);
+    strcpy(text + len, n < total ? " ..." : "");
+}
+
+/* The answer to programs.  A browser gets the page. */
+static void explain(struct client *c, const uint8_t *buf, const struct ws_request *r)
+{
+    static const char text[] =
         "This is chat, a WebSocket server: users send each other messages.\n"
+        "\n"
+        "In a browser, also on a phone, open:\n"
+        "  http://%.*s\n"
         "\n"
         "In a terminal, one message a line:\n"
         "  websocat ws://%.*s\n"
         "  {\"recipient_id\":1,\"message\":\"hi\"}\n"
+        "\n"
+        "With curl 8.20 or newer, likewise:\n"
+        "  curl --no-progress-meter -N -T . ws://%.*s\n"
         "\n"
         "The handshake by hand:\n"
         "  curl -i -N --output - --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \\\n"
         "    -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' \\\n"
         "    http://%.*s\n"
         "\n"
-        "In the console of a browser that shows this page:\n"
-        "  ws = new WebSocket('ws://' + location.host); ws.onmessage = e => console.log(e.data)\n"
-        "  ws.send('{\"recipient_id\":1,\"message\":\"hi\"}')\n"
-        "\n"
-        "Online: %d";
-    char body[PAGE_SIZE - 512];
-    int64_t ids[SHOWN_IDS];
-    int total, n = lowest_ids(ids, &total);
-    int host_len = r->host.len < 256 ? (int)r->host.len : 256;
+        "Online: %s\n";
+    char body[PAGE_SIZE - 512], online[ONLINE_SIZE];
+    int len = r->host.len < 256 ? (int)r->host.len : 256;
     const char *host = (const char *)buf + r->host.at;
-    size_t len;
 
-    len = (size_t)sprintf(body, page, host_len, host, host_len, host, total);
-    for (int i = 0; i < n && len < sizeof body - 32; i++)
-        len += (size_t)sprintf(body + len, "%s%" PRId64, i == 0 ? ", users " : " ", ids[i]);
-    strcpy(body + len, n < total ? " ...\n" : "\n");
+    write_online(online);
+    sprintf(body, text, len, host, len, host, len, host, len, host, online);
     if (!quiet)
-        log_line("%s: 426: a plain request, shown the page", name_of(&c->address).text);
+        log_line("%s: 426: a plain request, shown the text", name_of(&c->address).text);
     respond(c, 426, body, r->head);
 }
 
@@ -1035,6 +1046,150 @@ static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_
              named ? "it" : "all pages");
     refused.reason = reason;
     refuse(c, buf, &refused);
+}
+
+/* ---- The page ----
+ * What a browser gets: a client for everyone who has no other.  It is one text that
+ * needs no other file, of at most 4,095 characters: C99 promises no longer literal.
+ * What came from the network enters the page as text, never as HTML. */
+
+static const char page[] =                      /* %s: who is online */
+    "<!doctype html>\n"
+    "<html lang=en>\n"
+    "<title>chat</title>\n"
+    "<meta name=viewport content='width=device-width'>\n"
+    "<link rel=icon href=data:,>\n"
+    "<style>\n"
+    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif; overflow-wrap: anywhere }\n"
+    "  body { max-width: 34em; margin: auto; padding: .5em; scrollbar-color: gray transparent }\n"
+    "  h1 { margin: 0; font-size: 1.4em }\n"
+    "  p { margin: .4em 0; white-space: pre-wrap }\n"
+    "  #log { height: 60vh; overflow: auto; padding: 0 .5em; border: 1px solid gray }\n"
+    "  #log p { padding-left: .5em; border-left: .4em solid gray }\n"
+    "  #log .received { border-color: limegreen }\n"
+    "  #log :is(.sent, .unsent, .lost) { margin-left: 2em; border-color: dodgerblue }\n"
+    "  #log :is(.lost, .closed) { border-color: red }\n"
+    "  .unsent::after { content: ' (not sent yet)' }\n"
+    "  .lost::after { content: ' (perhaps not sent)' }\n"
+    "  form { display: flex; flex-wrap: wrap; gap: .5em; margin: .5em 0 }\n"
+    "  label { display: flex; align-items: center; gap: .3em }\n"
+    "  label + label { flex: 1 13em }\n"
+    "  input, button { padding: .3em .5em; font: inherit }\n"
+    "  #to { width: 4em }\n"
+    "  #text { flex: 1; width: 0 }\n"
+    "</style>\n"
+    "<h1>You are <output id=me>not connected</output></h1>\n"
+    "<p>Online: <span id=online>%s</span></p>\n"
+    "<div id=log role=log aria-label=messages tabindex=0></div>\n"
+    "<form id=form autocomplete=off>\n"
+    "  <label>To user <input id=to type=number min=1 required autofocus></label>\n"
+    "  <label>Message <input id=text required></label>\n"
+    "  <button id=send disabled>Send</button>\n"
+    "  <button id=again type=button hidden>Connect again</button>\n"
+    "</form>\n"
+    "<script>\n"
+    "const at = id => document.getElementById(id), log = at('log');\n"
+    "const is_open = () => ws.readyState == WebSocket.OPEN;\n"
+    "let ws;\n"
+    "function show(kind, text) {\n"
+    "  const at_end = log.scrollTop + log.clientHeight > log.scrollHeight - 30;\n"
+    "  log.append(Object.assign(document.createElement('p'), { className: kind, textContent: text }));\n"
+    "  if (log.childElementCount > 1000) log.firstChild.remove();\n"
+    "  if (at_end) log.scrollTop = log.scrollHeight;\n"
+    "}\n"
+    "function mark_unsent(kind) { log.querySelectorAll('.unsent').forEach(p => { p.className = kind; }); }\n"
+    "function become(name) {\n"
+    "  document.title = at('me').textContent = name;\n"
+    "  at('send').disabled = !is_open();\n"
+    "  at('again').hidden = ws.readyState != WebSocket.CLOSED;\n"
+    "}\n"
+    "function look() {               // who is online? The server has it in this page.\n"
+    "  const update = html => { at('online').textContent = html.match(/online>([^<]*)/)[1]; };\n"
+    "  if (is_open() && !document.hidden)\n"
+    "    fetch('', { headers: { Accept: 'text/html' } }).then(r => r.text()).then(update).catch(() => {});\n"
+    "}\n"
+    "function connect() {\n"
+    "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');     // http: ws:, https: wss:\n"
+    "  become('connecting');\n"
+    "  ws.onmessage = event => {\n"
+    "    const { sender_id, message } = JSON.parse(event.data);\n"
+    "    if (sender_id > 0) return show('received', 'user ' + sender_id + ': ' + message);\n"
+    "    show('notice', 'server: ' + message);\n"
+    "    if (message.startsWith('you are ')) become(message.slice(8));\n"
+    "    look();\n"
+    "  };\n"
+    "  ws.onclose = event => {\n"
+    "    mark_unsent(ws.bufferedAmount > 0 ? 'lost' : 'sent');\n"
+    "    show('closed', 'closed: ' + event.code + ' ' + (event.reason || '(no reason given; see the log of the server)'));\n"
+    "    become('not connected');\n"
+    "    at('online').textContent = '?';\n"
+    "  };\n"
+    "}\n"
+    "at('form').onsubmit = event => {\n"
+    "  event.preventDefault();\n"
+    "  if (!is_open()) return;\n"
+    "  ws.send(JSON.stringify({ recipient_id: Number(at('to').value), message: at('text').value }));\n"
+    "  show('unsent', 'to user ' + at('to').value + ': ' + at('text').value);\n"
+    "  at('text').value = '';\n"
+    "  at('text').focus();\n"
+    "};\n"
+    "at('again').onclick = () => { connect(); at('text').focus(); };\n"
+    "setInterval(() => { if (ws.bufferedAmount == 0) mark_unsent('sent'); }, 200);\n"
+    "setInterval(look, 3000);\n"
+    "connect();\n"
+    "</script>\n";
+
+/* Under a name that is not localhost the WebSocket of the page would be refused, unless
+ * -o names its origin: see ws_may_connect. */
+static const char page_of_a_name[] =
+    "<!doctype html>\n"
+    "<html lang=en>\n"
+    "<title>chat</title>\n"
+    "<meta name=viewport content='width=device-width'>\n"
+    "<link rel=icon href=data:,>\n"
+    "<style>\n"
+    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif; overflow-wrap: anywhere }\n"
+    "  code { font: 1em monospace }\n"
+    "</style>\n"
+    "<p>You cannot chat under this name: anybody can make a name point to this server.\n"
+    "<p>Open <a href='http://%s/'>http://%s</a> instead,\n"
+    "<p>or let pages under this name in: start the server as <code>chat -o '%s'</code>\n";
+
+static struct name own_name_of(const struct client *c)
+{
+    union address a;
+    socklen_t len = sizeof a;
+    memset(&a, 0, sizeof a);
+    getsockname(c->fd, &a.any, &len);
+    return name_of(&a);
+}
+
+static void name_address(struct client *c, const uint8_t *buf, const struct ws_request *r)
+{
+    char body[sizeof page_of_a_name + 2 * LOG_LINE], origin[LOG_QUOTE + 1];
+    struct name here = own_name_of(c);
+
+    snprintf(origin, sizeof origin, "http://%.*s", (int)r->host.len, (const char *)buf + r->host.at);
+    if (r->host.len > LOG_QUOTE || !may_be_named((const uint8_t *)origin, strlen(origin)))
+        strcpy(origin, "*");
+    sprintf(body, page_of_a_name, here.text, here.text, origin);
+    if (!quiet)
+        log_line("%s: 200: a page that says to open http://%s or to start chat -o '%s'",
+                 name_of(&c->address).text, here.text, origin);
+    respond(c, 200, body, r->head);
+}
+
+/* It is not logged: the page joins next, and asks for itself again to see who is online. */
+static void show_page(struct client *c, const uint8_t *buf, const struct ws_request *r)
+{
+    char body[sizeof page + ONLINE_SIZE], online[ONLINE_SIZE];
+    if (!ws_may_open(buf, r, let_in, let_in_count)) {
+        name_address(c, buf, r);
+        return;
+    }
+    write_online(online);
+    sprintf(body, page, online);
+    respond(c, 200, body, r->head);
 }
 
 /* A user is in the table before its 101 goes out.  So a message arrives even if it is sent
@@ -1067,8 +1222,10 @@ static void take_request(struct client *c)
         refuse_origin(c, buf, &r);
     } else if (r.reason != NULL) {
         refuse(c, buf, &r);
-    } else if (r.status != 101) {
+    } else if (r.status != 101 && r.html) {
         show_page(c, buf, &r);
+    } else if (r.status != 101) {
+        explain(c, buf, &r);
     } else {
         enter(c, JOINING);
         c->key_at = r.key.at;
@@ -1567,19 +1724,25 @@ static int accept_one(int listener, union address *a, bool waiting)
 
 static void accept_from(int listener)
 {
+    static const struct ws_request no_room = {
+        .status = 503, .reason = "all places are taken; try later"
+    };
     if (reserve == NONE)
         reserve = open("/dev/null", O_RDONLY);
-    for (int i = 0; i < ACCEPT_BATCH && (in_use < SLOTS || evict()); i++) {
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
         union address address;
-        int fd = accept_one(listener, &address, i == 0);
-        if (fd < 0)
+        struct client *c;
+        bool full;
+        int fd;
+        while (in_use == SLOTS)
+            if (!evict())
+                return;
+        if ((fd = accept_one(listener, &address, i == 0)) < 0)
             return;
-        bool full = !make_room() || reserve == NONE;
-        struct client *c = seat_client(fd, &address);
-        if (full) {
-            struct ws_request r = { .status = 503, .reason = "all places are taken; try later" };
-            refuse(c, c->in, &r);
-        }
+        full = !make_room() || reserve == NONE;
+        c = seat_client(fd, &address);
+        if (full)
+            refuse(c, c->in, &no_room);
     }
 }
 
@@ -1651,8 +1814,8 @@ static void turn(void)
     continue_parked();
     if (last_full_look == now)
         expire_all();
-    if (watched[0].revents != 0)
-        obey_signals();
+    if (watched[0].revents != 0 || stop_signal != 0)
+        obey_signals();         /* also if poll fails for ever */
     flush_all();
     tidy();
     for (int i = 0; i < listener_count; i++)
@@ -1726,7 +1889,7 @@ static void raise_descriptor_limit(void)
     if (unused == 0)
         die("a limit of %ju descriptors is too low; raise it: ulimit -n", (uintmax_t)limit.rlim_cur);
     if (unused < SLOTS)
-        fprintf(stderr, "chat: room for %ju clients, not %d: the descriptor limit is %ju "
+        fprintf(stderr, "chat: room for about %ju clients, not %d: the descriptor limit is %ju "
                 "(ulimit -n)\n", (uintmax_t)unused, CLIENTS, (uintmax_t)limit.rlim_cur);
 }
 
@@ -1859,7 +2022,7 @@ static void listen_or_die(const char *const *hosts, int count, const char *port)
             all = listen_on_host(by_default ? loopback[i] : hosts[i], port, by_default);
     }
     if (listener_count == 0)
-        die("cannot listen: this machine has neither 127.0.0.1 nor ::1");
+        die("cannot listen on 127.0.0.1 or ::1: this machine has neither");
 }
 
 /* The port stands at the end of the line. */

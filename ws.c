@@ -147,6 +147,20 @@ static bool lists(const struct head *h, struct ws_view list, const char *word)
     return false;
 }
 
+/* RFC 9110 section 12.5.1: a list of media ranges, each perhaps with parameters, as
+ * in  text/html,application/xml;q=0.9  */
+static bool accepts_html(const struct head *h, struct ws_view list)
+{
+    size_t from = list.at, end = list.at + list.len;
+    while (from <= end) {
+        struct ws_view range = next_part(h, &from, end, ',');
+        size_t name = range.at;
+        if (is_word(h, next_part(h, &name, range.at + range.len, ';'), "text/html"))
+            return true;
+    }
+    return false;
+}
+
 static bool is_token(const struct head *h, struct ws_view v)
 {
     for (size_t i = v.at; i < v.at + v.len; i++)
@@ -317,6 +331,8 @@ static void note_field(const struct head *h, struct ws_view name, struct ws_view
         read_subprotocols(h, value, subprotocol, r);
     } else if (is_word(h, name, "Sec-WebSocket-Extensions")) {
         read_extensions(h, value, r);
+    } else if (is_word(h, name, "Accept")) {
+        r->html = r->html || accepts_html(h, value);
     } else if (is_word(h, name, "Content-Length")) {
         f->body = f->body || !is_exactly(h, value, "0");
     } else if (is_word(h, name, "Transfer-Encoding")) {
@@ -467,6 +483,7 @@ static const struct status {
     const char *headers;        /* headers that this status requires */
 } statuses[] = {
     { 101, "101 Switching Protocols", "Upgrade: websocket\r\nConnection: Upgrade\r\n" },
+    { 200, "200 OK", "Connection: close\r\n" },
     { 400, "400 Bad Request", "Connection: close\r\n" },
     { 403, "403 Forbidden", "Connection: close\r\n" },
     { 405, "405 Method Not Allowed", "Allow: GET, HEAD\r\nConnection: close\r\n" },
@@ -518,8 +535,8 @@ size_t ws_write_response(uint8_t *out, size_t cap, int status, time_t when,
     while (i + 1 < sizeof statuses / sizeof *statuses && statuses[i].code != status)
         i++;
     if (status != 101)
-        snprintf(content, sizeof content, "Content-Type: text/plain; charset=utf-8\r\n"
-                 "Content-Length: %zu\r\n", strlen(body));
+        snprintf(content, sizeof content, "Content-Type: text/%s; charset=utf-8\r\n"
+                 "Content-Length: %zu\r\n", status == 200 ? "html" : "plain", strlen(body));
     if (status >= 200 && status < 500)
         write_date(date, sizeof date, when);
     n = snprintf((char *)out, cap, "HTTP/1.1 %s\r\n%s%s%s%s\r\n%s", statuses[i].line, date,
@@ -662,21 +679,40 @@ static bool is_own(const struct ws_origin *page, const struct head *h, const str
         && is_same(page, &own) && is_literal(page);
 }
 
+static bool is_among(const struct ws_origin *page, const struct ws_origin *allowed, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (is_same(&allowed[i], page))
+            return true;
+    return false;
+}
+
+static const struct ws_origin all_pages = { "*", 1 };
+
 bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
                     const struct ws_origin *allowed, int count)
 {
     struct head h = { buf, r->size };
-    static const struct ws_origin all = { "*", 1 };
     struct ws_origin page;
-    bool is_origin;
 
     if (r->origin.at == 0)      /* a program, not a browser */
         return true;
-    is_origin = read_origin(&page, &h, r->origin);
-    for (int i = 0; i < count; i++)
-        if (is_same(&allowed[i], &all) || (is_origin && is_same(&allowed[i], &page)))
-            return true;
-    return is_origin && is_own(&page, &h, r);
+    if (is_among(&all_pages, allowed, count))
+        return true;
+    return read_origin(&page, &h, r->origin)
+        && (is_among(&page, allowed, count) || is_own(&page, &h, r));
+}
+
+bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
+                 const struct ws_origin *allowed, int count)
+{
+    struct head h = { buf, r->size };
+    struct ws_origin page, safe_page;
+
+    if (is_among(&all_pages, allowed, count))
+        return true;
+    return normalize(&page, "http://", &h, r->host) && normalize(&safe_page, "https://", &h, r->host)
+        && (is_literal(&page) || is_among(&page, allowed, count) || is_among(&safe_page, allowed, count));
 }
 
 /* ---- Part 2: frames, section 5.2 -------------------------------------------------

@@ -61,6 +61,7 @@ struct ws_request {
     const char *reason;         /* the fault, in words for the user; or NULL */
     struct ws_view seen;        /* the faulty value, if there is one */
     bool head;                  /* the method is HEAD: send no body */
+    bool html;                  /* Accept lists text/html, as a browser's does */
     bool offers;                /* the client offered our subprotocol */
     struct ws_view host;        /* value of Host */
     struct ws_view origin;      /* value of Origin; browsers send it */
@@ -90,10 +91,11 @@ void ws_accept_key(const uint8_t *key, char accept[WS_ACCEPT_LEN + 1]);
 
 /* ws_write_response: write a whole HTTP response.
  *
- *   status   decides the first line, and headers such as Upgrade and Allow
+ *   status   decides the first line, and headers such as Upgrade and Allow;
+ *            with 200 the body is HTML, else plain text
  *   when     the current time; it becomes the Date if status is 200 to 499
  *   headers  further header lines, each with CR LF at its end; "" for none
- *   body     text; a 101 response ignores it
+ *   body     in UTF-8; a 101 response ignores it
  *   head     the request was HEAD: send the body's length, but no body
  *
  * Returns the number of bytes written, or 0 if cap was too small.
@@ -131,6 +133,11 @@ bool ws_read_origin(const uint8_t *text, size_t len, struct ws_origin *o);
  * Source: RFC 6455 sections 4.2.2 and 10.2, RFC 6454 section 6.2. */
 bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
                     const struct ws_origin *allowed, int count);
+
+/* Would ws_may_connect let in a page that was opened at the Host of this request?
+ * Its origin has that host, and either scheme: a proxy may add TLS. */
+bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
+                 const struct ws_origin *allowed, int count);
 
 /* ---- ws.c, parts 2 to 4: what the client sends (sections 5, 7 and 8.1) -------- */
 

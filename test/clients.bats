@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Real clients, curl and websocat, used as in a class.
+# The real clients, as a class would use them: curl, websocat, wscat, Python's websockets, Node.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -7,6 +7,7 @@ load helper
 setup() {
     CHAT_PID=
     clients=()
+    export no_proxy='*'         # whatever this user has for the web
 }
 
 teardown() {
@@ -24,17 +25,22 @@ handshake() {
         "http://localhost:$PORT"
 }
 
-# chat_as NAME FD [WEBSOCAT-OPTION...]: starts a student's websocat.  The test types
-# into FD, and the student's screen is NAME.out.
-chat_as() {
+# chat_by NAME FD COMMAND...: a student at a terminal, who types into FD and sees what
+# the client COMMAND prints, in NAME.out
+chat_by() {
     local name=$1 fd=$2
     shift 2
     mkfifo "$BATS_TEST_TMPDIR/$name.in"
-    websocat "$@" "ws://localhost:$PORT" <"$BATS_TEST_TMPDIR/$name.in" \
+    "$@" <"$BATS_TEST_TMPDIR/$name.in" \
         >"$BATS_TEST_TMPDIR/$name.out" 2>"$BATS_TEST_TMPDIR/$name.err" 3>&- 5>&- 6>&- &
     clients+=($!)
-    eval "exec $fd>'$BATS_TEST_TMPDIR/$name.in'"
+    eval "exec $fd>\"\$BATS_TEST_TMPDIR/\$name.in\""
     eventually logged "user ${#clients[@]} joined"
+}
+
+# chat_as NAME FD [WEBSOCAT-OPTION...]
+chat_as() {
+    chat_by "$1" "$2" websocat "${@:3}" "ws://localhost:$PORT"
 }
 
 # sees NAME LINE: waits until this whole line is on NAME's screen
@@ -42,27 +48,32 @@ sees() {
     eventually grep -qxF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
 }
 
-@test "curl gets a page with instructions and the list of users online" {
+# shows NAME TEXT: before long NAME has seen it, perhaps within a line, and coloured
+shows() {
+    eventually grep -qF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
+}
+
+@test "curl gets a text that explains, and that tells who is online" {
     need curl
     start_chat
     run -0 curl -sS -i "localhost:$PORT"
-    [[ ${lines[0]} == "HTTP/1.1 426 Upgrade Required"* ]]
-    [[ $output == *"websocat ws://localhost:$PORT"* ]]
-    [[ $output == *"curl -i -N"* ]]
-    [[ $output == *"new WebSocket("* ]]
-    [[ $output == *"Online: 0"* ]]
+    starts_with "${lines[0]}" "HTTP/1.1 426 Upgrade Required"
+    contains "$output" "websocat ws://localhost:$PORT"
+    contains "$output" "curl -i -N"
+    contains "$output" "curl --no-progress-meter -N -T . ws://localhost:$PORT"
+    contains "$output" "http://localhost:$PORT"
+    contains "$output" "Online: 0"
     run -0 curl -sS -I "localhost:$PORT/any/path"
-    [[ ${lines[0]} == "HTTP/1.1 426 Upgrade Required"* ]]
-    [[ $output != *"websocat"* ]]
+    starts_with "${lines[0]}" "HTTP/1.1 426 Upgrade Required"
+    lacks "$output" websocat
 }
 
 @test "a handshake by curl gives the accept key of the RFC's example" {
     need curl
     start_chat
-    run -28 handshake --max-time 1      # 28: it would have listened on
-    [[ $output == *"HTTP/1.1 101 Switching Protocols"* ]]
-    [[ $output == *"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="* ]]
-    [[ $output == *"Chat-User-Id: 1"* ]]
+    run -28 handshake --max-time 2      # 28: it would have listened on
+    contains "$output" "HTTP/1.1 101 Switching Protocols" \
+        "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" "Chat-User-Id: 1"
 }
 
 @test "openssl computes the same accept key" {
@@ -85,7 +96,7 @@ A quiet
 END
     eventually grep -q '"hi"}' "$BATS_TEST_TMPDIR/curl.out"
     # byte 0: FIN and text; byte 1: no mask, 30 bytes; then the JSON
-    [ "$(tail -c 32 "$BATS_TEST_TMPDIR/curl.out" | od -An -tx1 -N2)" = " 81 1e" ]
+    [ "$(tail -c 32 "$BATS_TEST_TMPDIR/curl.out" | od -An -tx1 -N2 | tr -d ' \n')" = 811e ]
     [ "$(tail -c 30 "$BATS_TEST_TMPDIR/curl.out")" = '{"sender_id":2,"message":"hi"}' ]
 }
 
@@ -94,9 +105,9 @@ END
     start_chat
     run -0 curl -sS -i -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 8' \
         -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "http://localhost:$PORT"
-    [[ $output == *"426 Upgrade Required"*"Sec-WebSocket-Version: 13"*"13 wanted; it was: 8"* ]]
+    contains "$output" "426 Upgrade Required" "Sec-WebSocket-Version: 13" "13 wanted; it was: 8"
     run -0 handshake -H 'Origin: http://evil.example'
-    [[ $output == *"403 Forbidden"*"http://evil.example may not connect"* ]]
+    contains "$output" "403 Forbidden" "http://evil.example may not connect"
 }
 
 @test "two students chat with websocat in both directions" {
@@ -147,7 +158,7 @@ END
     chat_as ann 5
     exec 5>&-
     wait "${clients[0]}"
-    eventually logged "user 1 left: it sent Close"
+    eventually logged "user 1 left: it closed the connection"
 }
 
 @test "when the server stops, it closes websocat's connection and ends" {
@@ -156,4 +167,75 @@ END
     chat_as ann 5
     stop_chat
     logged "user 1 left: the server is stopping"
+}
+
+@test "wscat shows what is typed wrong, and the code and reason of the server's end" {
+    need wscat
+    need script
+    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
+    start_chat
+    # It says these things to a terminal only.
+    chat_by ann 5 script -qec "wscat -c ws://localhost:$PORT -s notices" /dev/null
+    shows ann '< {"sender_id":0,"message":"you are user 1"}'
+    echo '{"recipient_id":7,"message":"anyone?"}' >&5
+    shows ann '< {"sender_id":0,"message":"user 7 is not connected"}'
+    echo '{"recipient_id":"7","message":"anyone?"}' >&5
+    shows ann '< {"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}'
+    stop_chat
+    shows ann 'Disconnected (code: 1001, reason: "the server is stopping")'
+}
+
+@test "Python's websockets shows what is typed wrong, and the code and reason of the server's end" {
+    need websockets
+    start_chat
+    chat_by ann 5 websockets "ws://localhost:$PORT"
+    echo '{"recipient_id":1,"message":"hi me"}' >&5
+    shows ann '< {"sender_id":1,"message":"hi me"}'
+    echo '{"recipient_id":"7","message":"anyone?"}' >&5
+    shows ann '< {"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}'
+    stop_chat
+    shows ann 'Connection closed: 1001 (going away) the server is stopping.'
+}
+
+@test "Node's WebSocket chats in four lines, and is given the code and reason of the server's end" {
+    need node
+    node --experimental-websocket -e 'new WebSocket("ws://localhost:1").onerror = () => {}' 2>/dev/null ||
+        skip "this node has no WebSocket"
+    start_chat
+    chat_by ann 5 node --experimental-websocket -e "
+        const ws = new WebSocket('ws://localhost:$PORT', 'notices');
+        ws.onmessage = event => console.log(event.data);
+        ws.onclose = event => { console.log(event.code, event.reason); process.exit(); };
+        process.stdin.on('data', line => ws.send(String(line)));"
+    sees ann '{"sender_id":0,"message":"you are user 1"}'
+    echo '{"recipient_id":"7","message":"anyone?"}' >&5
+    sees ann '{"sender_id":0,"message":"not delivered: byte 17: recipient_id must be an integer"}'
+    stop_chat
+    sees ann '1001 the server is stopping'
+}
+
+@test "curl 8.20 or newer chats, and prints the reason of the server's end" {
+    local major minor
+    IFS=. read -r major minor _ < <(curl --version 2>/dev/null | sed -n 's/^curl \([0-9.]*\).*/\1/p')
+    [ "${major:-0}" -gt 8 ] || { [ "${major:-0}" -eq 8 ] && [ "$minor" -ge 20 ]; } ||
+        skip "curl is not there, or is older than 8.20"
+    start_chat
+    chat_by ann 5 curl --no-progress-meter -N -T . "ws://localhost:$PORT"
+    echo '{"recipient_id":1,"message":"hi me"}' >&5
+    shows ann '{"sender_id":1,"message":"hi me"}'
+    stop_chat
+    eventually grep -qF 'the server is stopping' "$BATS_TEST_TMPDIR/ann.out" "$BATS_TEST_TMPDIR/ann.err"
+}
+
+@test "who speaks TLS to the port is told in the log, and curl says that it is none" {
+    need curl
+    start_chat
+    run -35 curl -sS "https://localhost:$PORT"
+    logged "400: this port speaks http:// and ws://, not https:// and wss://"
+}
+
+@test "websocat without a scheme asks for one" {
+    need websocat
+    run -1 websocat localhost:8080
+    contains "$output" "Specify ws:// or wss:// URI"
 }

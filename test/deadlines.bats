@@ -239,6 +239,34 @@ Alive expect notice user 1 is not connected
 END
 }
 
+# A peer that vanished: its kernel takes what comes, and nobody is there.  The others write to
+# it for more than twice as long as it may be silent.
+@test "a silent user is dropped though others write to it all the time" {
+    start_chat -k 1
+    play <<END
+Gone join
+Writer join
+$(repeat 60 'Writer say Gone 20
+Writer silent 80')
+run grep -q '^user 1 left: silent for 2 s' "\$CHAT_LOG"
+Writer quiet
+END
+}
+
+@test "a user that reads, and answers pings among messages, is kept though it never writes" {
+    start_chat -k 1
+    play <<END
+Reader join
+Reader answers
+Writer join
+$(repeat 60 'Writer say Reader 20
+Reader expect said Writer 20
+Writer silent 60')
+no log silent
+Reader quiet
+END
+}
+
 @test "a parked client is not dropped as silent, not even when it continues" {
     start_chat -k 1
     play <<END
@@ -284,7 +312,7 @@ A pieces 1
 A frame repeat=10000 "x"
 A sent
 END
-    [[ $output == *"A sent"*"a write that failed"* ]]
+    contains "$output" "A sent" "a write that failed"
     play <<'END'
 B join
 B quiet
@@ -311,7 +339,7 @@ END
 }
 
 @test "a client that never reads the server's Close is cut off, and the log names the lost bytes" {
-    takes_nothing 'frame mask=0 "x"' 'we sent Close 1002'
+    takes_nothing 'frame mask=0 "x"' 'closed by the server (code 1002)'
 }
 
 @test "a client that ends its input and does not read is cut off, and the log names the lost bytes" {

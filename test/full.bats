@@ -64,7 +64,7 @@ U quiet
 A join
 H1 expect end
 # H1 was evicted.  A request at its deadline would have got a 408.
-no log 408
+no log : 408
 B join
 H2 expect end
 A text {"recipient_id":3,"message":"we are in"}
@@ -134,7 +134,7 @@ END
     play <<END
 $(stuffed 'A join' 'B join')
 R frame op=3
-log user 1 left: we sent Close 1002
+log user 1 left: closed by the server (code 1002)
 E connect
 E expect http 503
 A quiet
@@ -142,24 +142,147 @@ B quiet
 END
 }
 
-# ---- Descriptors
+# ---- Many at once
 
-@test "with few file descriptors, the server has fewer slots and says so in one line" {
-    ulimit -n 80
-    start_chat hurried
-    logged "chat: room for "
-    [ "$(wc -l <"$CHAT_LOG")" -eq 1 ]
-    local room
-    room=$(sed 's/chat: room for \([0-9]*\) clients, not 1024.*/\1/' "$CHAT_LOG")
-    [ "$room" -gt 10 ]
-    # peer has descriptors of its own to spare
-    { for ((i = 1; i <= room; i++)); do echo "U$i join"; done
-      # A descriptor in reserve serves to answer each of the others.
-      for ((i = 1; i <= 3; i++)); do printf 'X%d connect\nX%d expect http 503\n' $i $i; done
-      echo "no log cannot accept"
-      echo "U1 quiet"
+# burst REQUEST STATUSES COUNT: lines of a script: so many clients send this request while the
+# server stands still, and each gets one of the two answers
+burst() {
+    local i
+    echo 'patience 20'
+    echo 'signal STOP'
+    for ((i = 1; i <= $3; i++)); do
+        printf 'X%d %s\n' $i connect $i "$1" $i sent
+    done
+    echo 'signal CONT'
+    for ((i = 1; i <= $3; i++)); do
+        printf 'X%d expect http %s\n' $i "$2"
+    done
+}
+
+GET='send "GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"'
+
+@test "25 whole-requests-evicted: twelve requests at once are all answered" {
+    start_chat tiny
+    burst "$GET" '426|503' 12 | play
+}
+
+@test "25 whole-requests-evicted: twelve handshakes at once are all answered, and four get in" {
+    start_chat tiny
+    { burst upgrade '101|503' 12
+      echo 'run [ "$(grep -c " joined from " "$CHAT_LOG")" -eq 4 ]'
     } | play
 }
+
+@test "25 whole-requests-evicted: of sixty handshakes at once with 24 free places, 24 get in and 36 hear 503" {
+    ulimit -Sn "$(ulimit -Hn)"
+    [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge 1200 ] || skip "the hard limit of descriptors is low"
+    start_chat
+    { printf 'U%d join\n' {1..1000}
+      burst upgrade '101|503' 60
+      echo 'run [ "$(grep -c " joined from " "$CHAT_LOG")" -eq 1024 ]'
+      # The same once more, with no place free and the 36 still there.
+      burst upgrade '503|503' 60 | sed 's/^X/Y/'
+      echo 'U1 quiet'
+      echo 'U1000 quiet'
+    } | play
+}
+
+@test "a burst of requests among half-open connections: each whole one is answered" {
+    start_chat tiny
+    { printf 'H%d connect\nH%d send "GET / HT"\n' {1..4}{,}
+      burst "$GET" '426|503' 40
+    } | play
+}
+
+@test "a connection that has its 503 and lingers makes room for the next" {
+    # A tiny server with the real deadlines: each of the 40 may linger for 5 s, and there are
+    # 16 spare places.
+    cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$BATS_TEST_TMPDIR"
+    make -C "$BATS_TEST_TMPDIR" CFLAGS=-O1 CLIENTS=4
+    ROOT=$BATS_TEST_TMPDIR start_chat
+    { four_users
+      echo clock
+      for i in {1..40}; do echo "X$i connect"; echo "X$i expect http 503"; done
+      echo 'clock 0 4500'
+      echo 'A quiet'
+    } | play
+}
+
+@test "router: when it waits and all places are taken, also by users who have left, a plain GET is answered" {
+    start_chat tiny -a router
+    play <<END
+$(stuffed 'C join' 'D join')
+C reset
+D frame op=close
+D close
+N1 upgrade
+N2 upgrade
+G connect
+G send "GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"
+G expect http 426|503
+R expect said F 60000 20
+R quiet
+F quiet
+END
+}
+
+@test "router: when it waits, others wait at the door and the table is full, a plain GET is answered" {
+    start_chat tiny -a router
+    { stuffed 'C join' 'D join'
+      # What C says keeps it in line behind F, so that it is heard to the end only later.
+      printf '%s\n' 'C say R 60000 20' 'D say R 60000 20' 'log user 3 waits' 'log user 4 waits'
+      for i in {1..20}; do printf '%s\n' "N$i upgrade" "N$i sent"; done
+      printf '%s\n' 'C reset' 'D reset'
+      cat <<'END'
+G connect
+G send "GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"
+G expect http 426|503
+END
+    } | play
+}
+
+# The server stands still, so that they are gone by the time that it accepts them.
+@test "the log says where a client came from, also when a reset came before it was accepted" {
+    start_chat
+    play <<'END'
+signal STOP
+A upgrade
+A sent
+A reset
+B connect
+B send "BREW / HTTP/1.1\r\n\r\n"
+B sent
+B reset
+signal CONT
+C join
+C quiet
+no log someone
+END
+    run ! grep -v -e '^user [0-9]* joined from 127\.0\.0\.1:' -e '^127\.0\.0\.1:' -e '^user [0-9]* left' "$CHAT_LOG"
+}
+
+@test "the log says where a client came from, also when a reset came behind its request" {
+    start_chat tiny
+    play <<'END'
+Z join
+A connect
+B connect
+Z quiet
+signal STOP
+A upgrade
+A sent
+A reset
+B send "BREW / HTTP/1.1\r\n\r\n"
+B sent
+B reset
+signal CONT
+log user 2 joined from 127.0.0.1:
+log : 405:
+no log someone
+END
+}
+
+# ---- Descriptors
 
 @test "with a high hard limit, the server raises its limit of file descriptors and has all slots" {
     [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] || skip "the hard limit is low"
@@ -174,8 +297,9 @@ END
 }
 
 @test "with too few file descriptors for a client, the server prints one line and exits with 1" {
-    run -1 bash -c "exec 3>&- 4>&- 5>&- 6>&- 7>&-; ulimit -n 8; '$ROOT/chat' -p 0"
-    [[ ${#lines[@]} -eq 1 && $output == "chat: a limit of 8 descriptors is too low"* ]]
+    run -1 bash -c 'exec 3>&- 4>&- 5>&- 6>&- 7>&-; ulimit -n 8; "$0" -p 0' "$ROOT/chat"
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: a limit of 8 descriptors is too low"
 }
 
 @test "when file descriptors run out, the server still answers 503, and its users chat as before" {

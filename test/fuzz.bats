@@ -10,7 +10,7 @@ load helper
 # that it named is the cause.
 replay() {
     local files=("$BATS_TEST_DIRNAME/fuzz/corpus/$1"/*)
-    ((${#files[@]} > 10))
+    [ ${#files[@]} -gt 10 ]
     "$BIN/fuzz-$1" "${files[@]}"
 }
 

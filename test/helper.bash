@@ -13,7 +13,7 @@ BIN=$BATS_TEST_DIRNAME/bin
 # start_chat [hurried|tiny] [OPTION...]: starts the server on a free port and sets PORT.
 # The "hurried" server has deadlines of about 1 s.  The "tiny" one also has only 4 slots.
 start_chat() {
-    local binary=$ROOT/chat where line
+    local binary=$ROOT/chat where line port=':([0-9]+)([^]0-9]|$)'      # not in [::1]
     case ${1-} in
         hurried | tiny) binary=$BIN/chat-$1; shift ;;
     esac
@@ -23,11 +23,11 @@ start_chat() {
     "$binary" -p 0 "$@" >"$where" 2>"$CHAT_LOG" 3>&- &
     export CHAT_PID=$!
     read -r -t 10 line <"$where" || line=
-    PORT=${line##*:}
-    if [[ $line != "chat: listening on "* ]]; then
+    if ! [[ $line == "chat: listening on "* && $line =~ $port ]]; then
         echo "chat did not start: $line"
         return 1
     fi
+    PORT=${BASH_REMATCH[1]}
 }
 
 # Waits for a server that has got its signal, and returns its exit status.  (A second
@@ -84,8 +84,47 @@ eventually() {
     done
 }
 
+# within SECONDS COMMAND...: kills it if it has not ended by then.
+within() {
+    local deadline=$((SECONDS + $1)) pid
+    "${@:2}" 3>&- &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        [ "$SECONDS" -le "$deadline" ] || kill -KILL "$pid"
+        sleep 0.02
+    done
+    wait "$pid"
+}
+
 logged() {
     grep -qF -- "$*" "$CHAT_LOG"
+}
+
+# Checks.  bash 3.2 goes on after a [[ ]] or (( )) that fails, and after any in a list with
+# &&, but not after a function that fails.
+
+# contains TEXT PART...: the parts stand in the text, in this order
+contains() {
+    local rest=$1 part
+    for part in "${@:2}"; do
+        case $rest in
+            *"$part"*) rest=${rest#*"$part"} ;;
+            *) printf 'there is no "%s" in:\n%s\n' "$part" "$1"; return 1 ;;
+        esac
+    done
+}
+
+lacks() {
+    case $1 in
+        *"$2"*) printf 'there is "%s" in:\n%s\n' "$2" "$1"; return 1 ;;
+    esac
+}
+
+starts_with() {
+    case $1 in
+        "$2"*) ;;
+        *) printf 'this does not start with "%s":\n%s\n' "$2" "$1"; return 1 ;;
+    esac
 }
 
 need() {

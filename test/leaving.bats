@@ -112,7 +112,7 @@ A join
 A frame op=close code=$code "farewell"
 A expect close $code
 A expect eof
-log it sent Close $code farewell
+log left: it closed the connection (code $code): farewell
 END
     done
     play <<'END'
@@ -120,8 +120,16 @@ A join
 A frame op=close
 A expect close empty
 A expect eof
-log user 5 left: it sent Close
+log user 5 left: it closed the connection
+B join
+B frame op=close code=1001
+B expect close 1001
+B expect eof
+log user 6 left: it closed the connection (code 1001)
 END
+    # Nothing stands behind that, not even a space.
+    grep -qxF 'user 5 left: it closed the connection' "$CHAT_LOG"
+    grep -qxF 'user 6 left: it closed the connection (code 1001)' "$CHAT_LOG"
 }
 
 @test "messages before a user's Close are delivered, and messages behind it are not" {
@@ -182,7 +190,7 @@ A expect eof
 A text {"recipient_id":2,"message":"farther still"}
 A frame op=close code=1002
 A sent
-log user 1 left: we sent Close 1002
+log user 1 left: closed by the server (code 1002): a client frame that is not masked
 B quiet
 END
 }
@@ -259,5 +267,67 @@ B frame size=1000000 repeat=1000000 "x"
 B sent
 B expect close 1009
 B expect eof
+END
+}
+
+# ---- Ten seconds in all: 4 s here
+
+# start_patient: a server for which 4 s are the time to leave, in all and in each state.
+# User 1, A, reads nothing; user 2, B, waits there.
+start_patient() {
+    local built=$BATS_FILE_TMPDIR/patient
+    if ! [ -x "$built/chat" ]; then
+        mkdir "$built"
+        cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$built"
+        make -C "$built" CFLAGS='-O1 -DCLOSE_MS=4000 -DCLOSE_ALL_MS=4000 -DSTALL_MS=60000'
+    fi
+    ROOT=$built start_chat
+}
+
+# leaves_slowly BYTES: a part of a script: A breaks the protocol, and in the next 2.5 s it
+# reads five times so many bytes.
+leaves_slowly() {
+    cat <<END
+patience 20
+A rcvbuf 4096
+A join
+B join
+B say A 60000 10
+log user 2 waits for room at user 1
+clock
+run date +%s >'$BATS_TEST_TMPDIR/began'
+A frame mask=0 "x"
+log user 1 left
+$(repeat 5 "A sip $1
+run sleep 0.5")
+END
+}
+
+@test "to close and then to linger takes no longer than one of them may take" {
+    local took
+    start_patient
+    # A reads its Close, and then sends and sends until it is cut off.
+    run -1 play <<END
+$(leaves_slowly 30000)
+A expect end
+A pieces 1
+A frame repeat=15000 "x"
+A sent
+END
+    took=$(($(date +%s) - $(cat "$BATS_TEST_TMPDIR/began")))
+    echo "$output; after $took s"
+    contains "$output" "A sent"*"a write that failed"
+    [ "$took" -ge 3 ]
+    [ "$took" -le 5 ]
+}
+
+@test "to close and then to write to a peer that ended its input takes no longer than one of them may take" {
+    start_patient
+    play <<END
+$(leaves_slowly 5000)
+A shutdown
+log user 1: did not close in time; lost:
+clock 3990 5900
+B quiet
 END
 }

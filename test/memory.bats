@@ -21,6 +21,8 @@ POSIX='_exit accept bind clock_gettime close exit fcntl fflush fprintf freeaddri
     strstr strtol time vfprintf vsnprintf write'
 # Compilers put these in place of functions above, if that makes shorter code.
 POSIX+=' bcmp fputc fputs fwrite memchr putchar puts stpcpy strcpy'
+# What starts a program on macOS and the BSDs.
+POSIX+=' dyld_stub_binder _csu_finish _libc_init abort atexit'
 
 @test "the program calls only POSIX functions, and none that allocates memory" {
     skip_if_instrumented
@@ -39,6 +41,7 @@ POSIX+=' bcmp fputc fputs fwrite memchr putchar puts stpcpy strcpy'
 
 @test "300 idle users take less than 1 KiB of memory each" {
     skip_if_instrumented
+    ps -o rss= -p $$ >/dev/null 2>&1 || skip "this ps does not tell how much memory a process has"
     start_chat
     play <<END
 $(printf 'A%d join\nA%d say A%d 20\nA%d expect said A%d 20\n' {1..20}{,,,,})
@@ -48,5 +51,5 @@ run ps -o rss= -p "\$CHAT_PID" >"$BATS_TEST_TMPDIR/after"
 END
     local kibibytes=$(($(<"$BATS_TEST_TMPDIR/after") - $(<"$BATS_TEST_TMPDIR/before")))
     echo "$kibibytes KiB"
-    ((kibibytes < 300))
+    [ "$kibibytes" -lt 300 ]
 }

@@ -10,8 +10,8 @@ wrong() {
     shift
     run -2 --separate-stderr "$ROOT/chat" "$@"
     [ -z "$output" ]
-    [[ ${stderr_lines[0]} == *"$message"* ]] || { echo "$* got: ${stderr_lines[0]}"; return 1; }
-    [[ $stderr == *"usage: chat [-a directory|router]"* ]]
+    contains "${stderr_lines[0]}" "$message" || { echo "$* got: ${stderr_lines[0]}"; return 1; }
+    contains "$stderr" "usage: chat [-a directory|router]"
 }
 
 @test "a wrong option gets one line, the usage and exit status 2" {
@@ -36,9 +36,9 @@ wrong() {
         [ "${#line}" -lt 80 ]
     done
     for option in a l p o k q h V; do
-        [[ $output == *"-$option"* ]]
+        contains "$output" "-$option"
     done
-    [[ $output == *"Compiled for 1024 clients and messages of 65536 bytes"* ]]
+    contains "$output" "Compiled for 1024 clients and messages of 65536 bytes"
 }
 
 @test "-V shows the version" {
@@ -50,21 +50,23 @@ wrong() {
     cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$BATS_TEST_TMPDIR"
     make -C "$BATS_TEST_TMPDIR" CFLAGS=-O0 CLIENTS=3 MESSAGE=100
     run -0 "$BATS_TEST_TMPDIR/chat" -h
-    [[ $output == *"Compiled for 3 clients and messages of 100 bytes"* ]]
+    contains "$output" "Compiled for 3 clients and messages of 100 bytes"
 }
 
 @test "the compiler refuses limits of 0 or over 1 GiB, and names them" {
     cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$BATS_TEST_TMPDIR"
     for limits in "CLIENTS=10000 MESSAGE=1000000" "CLIENTS=0" "MESSAGE=0"; do
         run ! make -C "$BATS_TEST_TMPDIR" CFLAGS=-O0 $limits
-        [[ $output == *CLIENTS*MESSAGE* ]]
+        contains "$output" CLIENTS MESSAGE
     done
 }
 
 @test "with -p 0, the server listens on the same port at each address of localhost" {
     start_chat
     local addresses
-    addresses=$(getent ahosts localhost | awk '$2 == "STREAM" { print $1 }' | sort -u)
+    # The getent of the BSDs knows no ahosts.
+    addresses=$(getent ahosts localhost 2>/dev/null | awk '$2 == "STREAM" { print $1 }' | sort -u)
+    [ -n "$addresses" ] || skip "no getent here tells the addresses of localhost"
     for address in $addresses; do
         play <<END
 A connect $address
@@ -74,13 +76,29 @@ END
     done
 }
 
+# start_at ADDRESS [OPTION...]: skips the test if this machine lacks the address, which it
+# says in the same words as for 192.0.2.1, an address that no machine has.
+start_at() {
+    local words nowhere
+    start_chat -l "$@" && return
+    await_end || true
+    words=$(sed 's/.*:0: //' "$CHAT_LOG")
+    nowhere=$(within 10 "$ROOT/chat" -l 192.0.2.1 -p 0 2>&1 | sed 's/.*:0: //')
+    case $words in
+        "$nowhere" | *family*) skip "this machine does not have the address $1" ;;
+    esac
+    return 1
+}
+
 # several ADDRESS...: makes a program `chat` that sees these addresses for several.test
 several() {
     unshare -rm true 2>/dev/null || skip "a file system of one's own is not to be had here"
+    start_at 127.0.0.2
+    stop_chat
     printf '%s several.test\n' "$@" >"$BATS_TEST_TMPDIR/hosts"
     cat >"$BATS_TEST_TMPDIR/chat" <<END
 #!/bin/sh
-exec unshare -rm sh -c 'mount --bind "$BATS_TEST_TMPDIR/hosts" /etc/hosts && exec "$ROOT/chat" "\$@"' chat "\$@"
+exec unshare -rm sh -c 'mount --bind "\$0" /etc/hosts && exec "\$@"' "$BATS_TEST_TMPDIR/hosts" "$ROOT/chat" "\$@"
 END
     chmod +x "$BATS_TEST_TMPDIR/chat"
     ROOT=$BATS_TEST_TMPDIR
@@ -101,8 +119,8 @@ END
 }
 
 @test "the server does not start if one of a name's addresses is in use" {
-    start_chat -l 127.0.0.3
     several 127.0.0.2 127.0.0.3
+    start_chat -l 127.0.0.3
     run -1 "$ROOT/chat" -l several.test -p "$PORT"
     [ "$output" = "chat: cannot listen on 127.0.0.3:$PORT: address already in use; try -p $((PORT + 1))" ]
 }
@@ -120,11 +138,13 @@ END
 @test "the server does not start if two addresses of a name exclude each other, even with -p 0" {
     several 127.0.0.2 0.0.0.0
     run -1 "$ROOT/chat" -l several.test -p 0
-    [[ ${#lines[@]} -eq 1 && $output == "chat: cannot listen on "*": Address"*" in use" ]]
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: cannot listen on "
+    contains "$output" ": Address" " in use"
 }
 
 @test "with -l, the server listens at that address only" {
-    start_chat -l 127.0.0.2
+    start_at 127.0.0.2
     play <<'END'
 A refused 127.0.0.1
 A connect 127.0.0.2
@@ -133,7 +153,7 @@ A quiet
 END
     stop_chat
     for address in ::1 ::; do
-        start_chat -l $address || skip "this machine has no ::1"
+        start_at $address
         play <<'END'
 A refused 127.0.0.1
 A connect ::1
@@ -145,6 +165,81 @@ END
     done
 }
 
+# unless_here ADDRESS: skips where this machine does not have it
+unless_here() {
+    (start_chat -l "$1" && stop_chat) || skip "this machine has no $1"
+}
+
+# all_answer ADDRESS...
+all_answer() {
+    local address
+    for address in "$@"; do
+        play <<END
+A connect $address
+A join
+A quiet
+END
+    done
+}
+
+@test "-l can be repeated: it listens at each address, on one port" {
+    unless_here 127.0.0.2
+    start_chat -l 127.0.0.1 -l 127.0.0.2
+    all_answer 127.0.0.1 127.0.0.2
+    play <<<'A refused 127.0.0.3'
+}
+
+@test "-l 0.0.0.0 -l :: serves both families of addresses, in either order" {
+    unless_here ::1
+    start_chat -l 0.0.0.0 -l ::
+    all_answer 127.0.0.1 ::1
+    stop_chat
+    start_chat -l :: -l 0.0.0.0
+    all_answer 127.0.0.1 ::1
+}
+
+@test "-l with the same address twice listens there once" {
+    start_chat -l 127.0.0.1 -l 127.0.0.1
+    all_answer 127.0.0.1
+}
+
+@test "-l can be given eight times, and once more is an error of usage" {
+    local addresses=() i
+    unless_here 127.0.0.2
+    for i in {1..8}; do
+        addresses=(${addresses[@]+"${addresses[@]}"} -l "127.0.0.$i")
+    done
+    start_chat "${addresses[@]}"
+    all_answer 127.0.0.{1..8}
+    stop_chat
+    run -2 --separate-stderr timeout 10 "$ROOT/chat" -p 0 "${addresses[@]}" -l 127.0.0.9
+    [ -z "$output" ]
+    contains "${stderr_lines[0]}" "chat: -l " 8
+    contains "$stderr" "usage: chat "
+}
+
+@test "of several -l, one that is not here or in use is one clear line, and status 1" {
+    run -1 timeout 10 "$ROOT/chat" -p 0 -l 127.0.0.1 -l 192.0.2.1
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: cannot listen on 192.0.2.1:"
+    unless_here 127.0.0.2
+    start_chat -l 127.0.0.2
+    run -1 timeout 10 "$ROOT/chat" -p "$PORT" -l 127.0.0.1 -l 127.0.0.2
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: cannot listen on 127.0.0.2:$PORT: address already in use"
+}
+
+@test "of several -a, -p or -k the last one counts" {
+    start_chat -p 1 -p 0 -a router -a directory -k 1 -k 0
+    play <<END
+$(stuffed 'A join')
+# The directory has no queue to wait in; and nobody is pinged.
+A say A 20
+A expect said A 20
+A silent 2500
+END
+}
+
 @test "if the port is in use, the server prints one line and exits with 1" {
     start_chat -l 127.0.0.1
     run -1 "$ROOT/chat" -l 127.0.0.1 -p "$PORT"
@@ -153,9 +248,11 @@ END
 
 @test "for an unknown name or an address of another machine, the server prints one line and exits with 1" {
     run -1 "$ROOT/chat" -l 192.0.2.1 -p 0
-    [[ ${#lines[@]} -eq 1 && $output == "chat: cannot listen on 192.0.2.1:0: "* ]]
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: cannot listen on 192.0.2.1:0: "
     run -1 "$ROOT/chat" -l nowhere.invalid -p 0
-    [[ ${#lines[@]} -eq 1 && $output == "chat: cannot listen on nowhere.invalid: "* ]]
+    [ ${#lines[@]} -eq 1 ]
+    starts_with "$output" "chat: cannot listen on nowhere.invalid: "
 }
 
 @test "the port is free as soon as the server has ended" {

@@ -120,7 +120,7 @@ END
         try 101 localhost:8080 "http://$i.example"
     done
     try 403 localhost:8080 http://9.example
-    run -2 timeout 10 "$ROOT/chat" -p 0 "${origins[@]}" -o http://9.example
+    run -2 within 10 "$ROOT/chat" -p 0 "${origins[@]}" -o http://9.example
     [ "${lines[0]}" = "chat: -o can be given 8 times at most: http://9.example" ]
 }
 
@@ -197,7 +197,7 @@ A expect body chat -o '$2' lets"
     local origin
     for origin in example.org http:// http:/// http://:80 ://example.org \
         http://example.org// http://example.org/chat file:///chat null/ '*/' ''; do
-        run -2 timeout 10 "$ROOT/chat" -p 0 -o "$origin"
-        [[ ${lines[0]} == "chat: -o takes SCHEME://HOST[:PORT] without a path, null, or '*': $origin" ]]
+        run -2 within 10 "$ROOT/chat" -p 0 -o "$origin"
+        [ "${lines[0]}" = "chat: -o takes SCHEME://HOST[:PORT] without a path, null, or '*': $origin" ]
     done
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env bats
-# The page that curl and a browser get from the server.
+# What the server answers to a plain GET: a text that explains it to programs, and to a browser
+# the page with which it chats.  (browsers.bats has the page in real browsers.)
 
 bats_require_minimum_version 1.7.0
 load helper
 
-@test "the 426 page explains the server, and what to type in a terminal and in a browser" {
+@test "the 426 text says what this is, what to type in a terminal, and what a browser opens" {
     start_chat
     play <<'END'
 A connect
@@ -13,14 +14,16 @@ A expect http 426
 A expect body chat, a WebSocket server
 A expect body websocat ws://localhost:8099
 A expect body {"recipient_id":1,"message":"hi"}
+A expect body curl --no-progress-meter -N -T . ws://localhost:8099
 A expect body curl -i -N --output - --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
+A expect body In a browser, also on a phone, open:
 A expect body http://localhost:8099
-A expect body new WebSocket('ws://' + location.host)
+A expect no body WebSocket(
 A expect eof
 END
 }
 
-@test "the 426 page lists the users online" {
+@test "the 426 text lists who is online" {
     start_chat
     play <<'END'
 A connect
@@ -39,7 +42,7 @@ E expect body Online: 2, users 1 3
 END
 }
 
-@test "the 426 page lists the first 100 users, and the number of all" {
+@test "of many who are online, the 426 text lists the first 100, and the total" {
     start_chat
     {
         printf 'U%d join\n' {1..130}
@@ -66,13 +69,103 @@ A expect no body $(printf 'x%.0s' {1..257})
 END
 }
 
+# accepts VERDICT LINE: an Accept header line, and the status that it gets
+accepts() {
+    play <<END || { echo "with: $2"; return 1; }
+A connect
+A send "GET /any/path HTTP/1.1\r\nHost: localhost\r\n$2\r\n\r\n"
+A expect http $1
+A expect eof
+END
+}
+
+@test "a browser, whose Accept lists text/html, gets the page; programs get the 426 text" {
+    start_chat
+    accepts 200 'Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
+    accepts 200 'accept: image/png , TEXT/HTML ; q=0.9'
+    accepts 200 'Accept: image/png\r\nAccept: text/html'
+    accepts 426 'Accept: */*'
+    accepts 426 'Accept: text/*'
+    accepts 426 'Accept: text/htmlx, text/htm, xtext/html, text'
+    accepts 426 'Accept: text/plain;x=text/html'
+    accepts 426 'Accept: image/avif,image/webp,*/*'
+    accepts 426 'Accept:'
+    accepts 426 'X-Accept: text/html'
+}
+
+@test "the page is HTML that nobody stores, and has in it who is online" {
+    start_chat
+    play <<END
+U1 join
+U2 join
+A connect
+A send "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n"
+A expect http 200
+A expect header Content-Type: text/html; charset=utf-8
+A expect header Cache-Control: no-store
+A expect header Vary: Accept
+A expect header Connection: close
+A expect body <!doctype html>
+A expect body <span id=online>2, users 1 2</span>
+A expect body </script>
+A expect eof
+END
+}
+
 @test "HEAD gets the same headers as GET, and no body" {
     local get head
     start_chat
     get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
     head=$(answer 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n')
-    [[ $head == "HTTP/1.1 426 "* ]]
+    starts_with "$head" "HTTP/1.1 426 "
     [ "$(content_length "$head")" -gt 100 ]
     # ($(...) removes the newline at the end.)
     [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]
+}
+
+@test "HEAD of the page has no body either" {
+    local get head
+    start_chat
+    get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n')
+    head=$(answer 'HEAD / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n')
+    starts_with "$head" "HTTP/1.1 200 OK"
+    [ "$(content_length "$head")" -gt 3000 ]
+    [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]
+}
+
+# opened VERDICT HOST: "page", or the words of a page which says that it can't connect
+opened() {
+    local body
+    body=$(answer "GET / HTTP/1.1\r\nHost: $2\r\nAccept: text/html\r\n\r\n")
+    case $1 in
+        page) [[ $body == *"<script>"* ]] ;;
+        *) [[ $body == "HTTP/1.1 200 OK"*"$1"* ]] && [[ $body != *"<script"* ]] ;;
+    esac || {
+        echo "with Host: $2: $body"
+        return 1
+    }
+}
+
+@test "under a name, whose page would not be let in, the page says what to do instead" {
+    start_chat -l 127.0.0.1 -o https://tls.example
+    opened page localhost:8080
+    opened page 127.0.0.1:8080
+    opened page '[::1]:8080'
+    opened page 192.168.1.7
+    opened page tls.example             # behind a proxy that adds TLS
+    opened "<a href='http://127.0.0.1:$PORT/'>http://127.0.0.1:$PORT</a>" pc.local:8080
+    opened "chat -o 'http://pc.local:8080'" pc.local:8080
+    logged "a page that says to open http://127.0.0.1:$PORT or to start chat -o 'http://pc.local:8080'"
+    opened "chat -o '*'" "x'\$(reboot)&lt;.example"
+    opened "chat -o '*'" "$(printf 'x%.0s' {1..300})"
+    opened "chat -o '*'" ''
+}
+
+@test "with -o, the page opens under any name that it lets in" {
+    start_chat -o '*'
+    opened page pc.local:8080
+    stop_chat
+    start_chat -o http://pc.local:8080
+    opened page PC.local:8080
+    opened "chat -o 'http://pc.local:8081'" pc.local:8081
 }

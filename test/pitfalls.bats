@@ -238,6 +238,24 @@ B quiet
 END
 }
 
+@test "20 message-and-close-in-one-read: the message comes first, with both approaches" {
+    local approach
+    for approach in directory router; do
+        start_chat -q -a $approach
+        play <<'END'
+A join
+# {"recipient_id":1,"message":"me"} and a Close of 1000, in one write
+A hex 81a137fa213d4cd8535854935154529455625e9e030706d603505289525c509f03071597441f4a888237fa213d3412
+A expect text {"sender_id":1,"message":"me"}
+A expect close 1000
+A expect eof
+B join
+B quiet
+END
+        stop_chat
+    done
+}
+
 @test "26 origin-file: the answer names -o 'file://', and that option accepts the page" {
     local request="A hex $GET$HOST$UPGRADE$CONNECTION$KEY${VERSION}4f726967696e3a2066696c653a2f2f0d0a$END"
     start_chat -q

@@ -52,7 +52,7 @@ END
     with_both <<END
 $(five_users)
 C say R 1000 200
-$(printf 'R sip %d\n' {1..9}000 {10000..90000..10000})
+$(printf 'R sip %d\n' {1..9}000 {1..9}0000)
 R expect said F,C 0 220
 R quiet
 F quiet
@@ -315,4 +315,135 @@ END
 
 @test "if a recipient breaks the protocol, the senders parked for it get a notice and continue" {
     recipient_leaves 'R frame op=15 "x"'
+}
+
+# ---- Room is used
+
+# Each reader takes so many bytes, and then no more.  Its writer wants to write on.
+readers_that_stop() {
+    local kb
+    for kb in $1; do
+        printf '%s\n' "R$kb join" "W$kb join" "W$kb say R$kb 1000 20000" "W$kb stuck" \
+            "R$kb sip ${kb}000"
+    done
+    echo 'log did not read for 1 s'
+}
+
+# Every recipient that is dropped had a full outbox.
+dropped_when_full() {
+    local lost
+    for lost in $(sed -n 's/.*: did not read for 1 s\(; lost: \([0-9]*\) bytes to it.*\)*$/x\2/p' "$CHAT_LOG"); do
+        echo "lost: $lost"
+        [ "${lost#x}" -ge 30000 ] || return 1
+    done
+}
+
+@test "19 parked-though-there-is-room: the sender of a recipient that is dropped had filled its outbox" {
+    start_chat hurried -k 0
+    { readers_that_stop '100 140 180 220 260 300 340 380'
+      echo 'log 8 did not read for 1 s'
+    } | play
+    dropped_when_full
+    stop_chat
+    # With the router, one after the other.
+    for kb in 120 260 400; do
+        start_chat hurried -k 0 -a router
+        readers_that_stop $kb | play
+        dropped_when_full
+        stop_chat
+    done
+}
+
+# user 2's last messages wait when user 1 has nothing more to read than what comes of them.
+@test "what a sender that waited writes goes out at once" {
+    with_both <<'END'
+R rcvbuf 4096
+R join
+F join
+F say R 60000 20
+log user 2 waits for
+F silent 500
+clock
+R expect said F 60000 20
+# A retry or a deadline would be noticed: nobody else is heard, nothing else is sent.
+clock 0 3000
+R silent 300
+END
+}
+
+# ---- Answers in the order of the questions
+
+# in_order LINES: of one client's frames, in one read; `notices` tells of user 7
+in_order() {
+    with_both <<END
+A join Sec-WebSocket-Protocol: notices
+A expect notice you are user 1
+A cork
+$(cat)
+END
+}
+
+@test "a message to itself is answered before the Close behind it" {
+    in_order <<'END'
+A text {"recipient_id":1,"message":"me"}
+A frame op=close code=1000
+A uncork
+A expect text {"sender_id":1,"message":"me"}
+A expect close 1000
+A expect eof
+END
+}
+
+@test "a message to nobody is answered before the Close behind it" {
+    in_order <<'END'
+A text {"recipient_id":7,"message":"anybody?"}
+A frame op=close code=1000
+A uncork
+A expect notice user 7 is not connected
+A expect close 1000
+A expect eof
+END
+}
+
+@test "a message to itself comes before the notice about what stands behind it" {
+    in_order <<'END'
+A text {"recipient_id":1,"message":"me"}
+A text no JSON
+A text {"recipient_id":7,"message":"anybody?"}
+A frame op=ping "p"
+A text {"recipient_id":1,"message":"me too"}
+A uncork
+A expect text {"sender_id":1,"message":"me"}
+A expect notice not delivered: byte 1
+A expect notice user 7 is not connected
+A expect pong "p"
+A expect text {"sender_id":1,"message":"me too"}
+A quiet
+END
+}
+
+@test "a message to itself comes before the Close for a breach behind it" {
+    in_order <<'END'
+A text {"recipient_id":1,"message":"me"}
+A frame mask=0 "x"
+A uncork
+A expect text {"sender_id":1,"message":"me"}
+A expect close 1002
+A expect eof
+END
+}
+
+@test "fifty messages to itself, to nobody and bad ones are answered in their order, then the Close" {
+    local i
+    { for i in {1..50}; do
+          printf '%s\n' "A text {\"recipient_id\":1,\"message\":\"$i\"}" "A text $i" \
+              "A text {\"recipient_id\":$((i + 100)),\"message\":\"$i\"}"
+      done
+      printf '%s\n' 'A frame op=close code=1000' 'A uncork'
+      for i in {1..50}; do
+          printf '%s\n' "A expect text {\"sender_id\":1,\"message\":\"$i\"}" \
+              'A expect notice not delivered: byte 1' "A expect notice user $((i + 100)) is not connected"
+      done
+      printf '%s\n' 'A expect close 1000' 'A expect eof'
+    } | in_order
 }

@@ -80,7 +80,7 @@ $(stuffed)
 clock
 signal TERM
 run for i in \$(seq 100); do kill -0 \$CHAT_PID 2>/dev/null || exit 0; sleep 0.05; done; exit 1
-clock 0 4000
+clock 0 4900
 log user 1 left: the server is stopping
 log user 2 left: the server is stopping
 log bytes from it that waited are lost

@@ -1433,7 +1433,7 @@ static int sim_timer(const struct itimerval *in)
 static struct sockaddr_in loopback(int port)
 {
     struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((in_port_t)port) };
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    in.sin_addr.s_addr = inet_addr("127.0.0.1");
     return in;
 }
 

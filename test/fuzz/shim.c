@@ -25,7 +25,12 @@
  *
  * Order: the faults, reading them, their turn, the calls. */
 
-#define _GNU_SOURCE     /* for RTLD_NEXT: POSIX has no name for "the next one that is called so" */
+/* For RTLD_NEXT: POSIX has no name for "the next function of this name".  Each system wants
+ * another word to show its own. */
+#undef _POSIX_C_SOURCE
+#define _GNU_SOURCE
+#define _DARWIN_C_SOURCE
+#define _NETBSD_SOURCE
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,6 +39,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifdef __NetBSD__
+#define socket __socket30       /* what programs call there */
+#endif
 
 /* ---- The faults ------------------------------------------------------------------ */
 
@@ -45,8 +54,9 @@ static const struct kind {
     int value;
 } kinds[] = {
     { "half", HALF }, { "byte", BYTE }, { "EAGAIN", EAGAIN }, { "ECONNABORTED", ECONNABORTED },
-    { "ECONNRESET", ECONNRESET }, { "EINTR", EINTR }, { "EMFILE", EMFILE }, { "ENFILE", ENFILE },
-    { "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "EPIPE", EPIPE }, { "ETIMEDOUT", ETIMEDOUT }
+    { "ECONNRESET", ECONNRESET }, { "EINTR", EINTR }, { "EINVAL", EINVAL }, { "EMFILE", EMFILE },
+    { "ENFILE", ENFILE }, { "ENOBUFS", ENOBUFS }, { "ENOMEM", ENOMEM }, { "EPIPE", EPIPE },
+    { "ETIMEDOUT", ETIMEDOUT }
 };
 
 static struct fault {

@@ -183,7 +183,7 @@ static void wait_for(struct pollfd *set, int count, int ms)
         for (int i = 0; i < count; i++)
             set[i].revents = 0;
     if (interrupted)
-        exit(128 + interrupted);
+        exit(128 + (int)interrupted);
 }
 
 /* Like read(), but waits for the first byte.  Returns 0 or less if no byte comes. */
@@ -268,7 +268,7 @@ static int connect_to_server(void)
     int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
     struct pollfd one = { .fd = fd, .events = POLLOUT };
 
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_addr.s_addr = inet_addr("127.0.0.1");
     a.sin_port = htons((uint16_t)server.port);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -285,7 +285,7 @@ static int connect_to_server(void)
 /* Waits for a server that announces nothing, until it accepts a connection. */
 static bool comes_up(void)
 {
-    double deadline = now() + PATIENCE / 1000.0;
+    double deadline = now() + (double)PATIENCE / 1000;
     int fd;
 
     while ((fd = connect_to_server()) < 0 && now() < deadline)
@@ -323,10 +323,12 @@ static bool start_server(const char *command, bool relay)
 /* The processor time of the server. */
 static double server_seconds(void)
 {
+#if defined _POSIX_CPUTIME && _POSIX_CPUTIME >= 0       /* not on macOS */
     clockid_t clock;
 
     if (clock_getcpuclockid(server.pid, &clock) == 0)
         return seconds_of(clock);
+#endif
     fprintf(stderr, "bench: this system does not tell another's processor time\n");
     exit(1);
 }
@@ -803,7 +805,7 @@ static bool send_a_part(struct client *c)
 
 static bool park_senders(void)
 {
-    double deadline = now() + PATIENCE / 1000.0;
+    double deadline = now() + (double)PATIENCE / 1000;
 
     if (!watch_senders())
         return false;
@@ -910,7 +912,7 @@ static uint32_t under_way(void)
 /* Waits for the messages on their way.  A message that needs some seconds is lost. */
 static void drain(void)
 {
-    double deadline = now() + PATIENCE / 1000.0;
+    double deadline = now() + (double)PATIENCE / 1000;
 
     draining = true;
     while (why == NULL && under_way() > 0 && now() < deadline)
@@ -1374,7 +1376,7 @@ static void print_figure(struct figure *f, const char *name, double floor, doubl
         printf("%9.*f%6.0f%%  ", ratio < 0.1 ? 4 : 2, ratio, f->busy);
     else
         printf("%9s%6.0f%%  ", "", f->busy);
-    for (int i = 0; i < BAR && i * largest < each * BAR; i++)
+    for (int i = 0; i < BAR && i * largest < each * (double)BAR; i++)
         putchar('#');
     if (row->kind == MANY_TO_ONE)
         printf("\n  %-10s  the share of each sender within %.1f%%", "", f->uneven);

@@ -23,6 +23,7 @@
  * Order: figures, users, frames, the log, the server, what users do, the loop, a run,
  * the table, main. */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -98,7 +99,7 @@ static void connect_user(int id)
     struct sockaddr_in server = { .sin_family = AF_INET, .sin_port = htons((in_port_t)port) };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    server.sin_addr.s_addr = inet_addr("127.0.0.1");
     if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof server) < 0
         || write(fd, request, sizeof request - 1) != (ssize_t)sizeof request - 1
         || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
@@ -199,9 +200,9 @@ static void print_tick(void)
 
     if (scale == 0)             /* the first line of the first run: the scale of both */
         scale = rate > 0 ? rate : 1;
-    length = rate / scale * BAR + 0.5;
-    memset(bar, '#', length < LONGEST_BAR ? (size_t)length : LONGEST_BAR);
-    if (length >= LONGEST_BAR + 1)
+    length = rate / scale * (double)BAR + 0.5;
+    memset(bar, '#', length < (double)LONGEST_BAR ? (size_t)length : LONGEST_BAR);
+    if (length >= (double)LONGEST_BAR + 1)
         bar[LONGEST_BAR - 1] = '+';
     if (t - tick_began > SHORTEST)
         printf("%7.1f s %8.0f%s%s\n", t - run_began, rate, *bar != '\0' ? "  " : "", bar);
@@ -433,7 +434,7 @@ static void go_on(double until, const bool *over)
 static void join(int id)
 {
     connect_user(id);
-    go_on(now() + PATIENCE, &users[id].joined);
+    go_on(now() + (double)PATIENCE, &users[id].joined);
 }
 
 static void ask_to_join(void)
@@ -464,15 +465,15 @@ static void play(double seconds)
     close_phase(phase_began);
     puts("  1 floods 2, who does not read");
     enter(STALLED);
-    for (int ticks = 1; phase == STALLED && now() < phase_began + PATIENCE; ticks++) {
+    for (int ticks = 1; phase == STALLED && now() < phase_began + (double)PATIENCE; ticks++) {
         tick(seconds, &dropped);
         /* The kernel's buffers may accept a little more, so the router may continue. */
         if (ticks > TICKS && users[NEWCOMER].fd < 0 && !dropped)
             ask_to_join();
     }
-    while (now() < phase_began + TICKS * seconds || !heard_again || !users[NEWCOMER].joined) {
+    while (now() < phase_began + (double)TICKS * seconds || !heard_again || !users[NEWCOMER].joined) {
         tick(seconds, &never);
-        if (!dropped || now() > phase_began + PATIENCE)
+        if (!dropped || now() > phase_began + (double)PATIENCE)
             fail("it takes too long");
     }
     close_phase(phase_began);

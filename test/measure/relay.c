@@ -175,7 +175,7 @@ static void listen_on(const char *port)
     socklen_t len = sizeof a;
     int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_addr.s_addr = inet_addr("127.0.0.1");
     a.sin_port = htons((uint16_t)atoi(port));
     if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0
         || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0

@@ -23,6 +23,7 @@
  * Order: readers, the log, servers, the reader, the flood, the loop, the report,
  * main. */
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -39,6 +40,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef TCP_MAXSEG
+#define TCP_MAXSEG 2            /* macOS and FreeBSD have it, but hide what POSIX does not name */
+#endif
+
 /* ---- Readers --------------------------------------------------------------------- */
 
 enum kind { LOOPBACK, NETWORK };
@@ -49,7 +54,7 @@ struct reader {
 };
 
 static const struct reader promised[] = {
-    { NETWORK, 10 }, { LOOPBACK, 20 },
+    { NETWORK, 16 }, { LOOPBACK, 20 },
 };
 
 static const struct reader tried[] = {
@@ -204,7 +209,7 @@ static int connect_user(int port, int mss)
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     char c = 0;
 
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    server.sin_addr.s_addr = inet_addr("127.0.0.1");
     if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         fail("no socket");
     if (mss > 0 && setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof mss) < 0)
@@ -314,7 +319,7 @@ static void play(int seconds)
     double began = now();
 
     for (int tick = 1; tick <= seconds * TICKS; tick++) {
-        go_on(began + (double)tick / TICKS);
+        go_on(began + (double)tick / (double)TICKS);
         for (int i = 0; i < trial_count; i++)
             if (!has_ended(&trials[i]))
                 read_slowly(&trials[i]);

@@ -20,6 +20,7 @@
  * Order: queues, users and the books, the log, clients: sending, receiving,
  * coming and leaving, the server, the end, main. */
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -440,7 +441,7 @@ static void come(struct client *c)
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
 
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_addr.s_addr = inet_addr("127.0.0.1");
     *c = (struct client){ .fd = socket(AF_INET, SOCK_STREAM, 0) };
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) < 0)
         wrong("it cannot connect", 0);

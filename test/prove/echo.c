@@ -169,7 +169,7 @@ static int listen_on(int port)
     socklen_t len = sizeof a;
     int fd = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
 
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_addr.s_addr = inet_addr("127.0.0.1");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, CLIENTS) < 0) {
         perror("echo");

@@ -40,7 +40,7 @@
 # Order: ends, what a terminal shows, terminals, the lines of a README, names. */
 
 set -u
-LC_ALL=C
+export LC_ALL=C         # in tr_TR, [a-z] has no i
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 PATIENCE=${PATIENCE-10}          # seconds
 TERMINALS='0 1 2 3 4 5 6 7 8 9' # 0 is the one without a name
@@ -175,8 +175,8 @@ open_terminal() {
     mkfifo "$work/$t.in"
     : >"$work/$t.out"
     # A program that was started with & ignores SIGINT, and its children would, too.
-    SHELL=/bin/sh TERMINAL=$t env --default-signal \
-        script -qfc "exec bash --noprofile --rcfile '$work/rc' --noediting -i" /dev/null \
+    SHELL=/bin/sh TERMINAL=$t WORK=$work env --default-signal \
+        script -qfc 'exec bash --noprofile --rcfile "$WORK/rc" --noediting -i' /dev/null \
         <>"$work/$t.in" >"$work/$t.out" 2>&1 3>&- 4>&- &
     pid[t]=$! shown[t]=0 gap[t]= talks[t]=
     await_end "$t"
@@ -191,13 +191,13 @@ write_settings() {
     printf '#!/bin/sh\n' >"$work/bin/make"          # all is made
     chmod +x "$work/home/chat" "$work/bin/make"
     printf 'no-styled-output\n' >"$work/.curlrc"    # no bold type
-    cat >"$work/rc" <<END
+    cat >"$work/rc" <<'END'
 stty echo cols 500
-echo \$\$ >'$work'/\$TERMINAL.shell
+echo $$ >"$WORK/$TERMINAL.shell"
 unset PROMPT_COMMAND
-export PATH='$work/bin':\$PATH CURL_HOME='$work'
-cd '$work/home'
-PS1=\$'\005$ ' PS2=
+export PATH="$WORK/bin:$PATH" CURL_HOME="$WORK" no_proxy='*'
+cd "$WORK/home"
+PS1=$'\005$ ' PS2=
 END
 }
 
@@ -248,7 +248,7 @@ begin_command() {
     [ -n "${pid[t]-}" ] || open_terminal "$t"
     await_end "$t"
     talks[t]=
-    [[ $1 =~ websocat|client|^fg ]] && talks[t]=1
+    if [[ $1 =~ websocat|client|^fg ]]; then talks[t]=1; fi
     if [[ $1 == *./chat* ]] && { [ -z "$server" ] || is_idle "$server"; }; then
         server=$t
     fi
