@@ -103,7 +103,7 @@ void ws_accept_key(const uint8_t *key, char accept[WS_ACCEPT_LEN + 1]);
 size_t ws_write_response(uint8_t *out, size_t cap, int status, time_t when,
                          const char *headers, const char *body, bool head);
 
-/* ---- ws.c: who may connect (RFC 6455 section 10.2, RFC 6454) ------------------ */
+/* ---- ws.c: origins that may connect (RFC 6455 section 10.2, RFC 6454) --------- */
 
 enum {
     WS_ORIGIN_MAX = 300         /* bytes, our limit: a host name has up to 253 */

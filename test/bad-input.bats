@@ -548,7 +548,7 @@ is_a_line() {
     esac
 }
 
-@test "a refusal is one line of text, and shows no control characters of the request" {
+@test "an error response is one line of text, without control characters from the request" {
     local request all body LC_ALL=C
     start_chat
     # U+009B (C2 9B in UTF-8) starts a control sequence in some terminals.

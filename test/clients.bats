@@ -43,7 +43,7 @@ chat_as() {
     chat_by "$1" "$2" websocat "${@:3}" "ws://localhost:$PORT"
 }
 
-# sees NAME LINE: before long NAME has seen just this line, whole
+# sees NAME LINE: waits until this whole line is on NAME's screen
 sees() {
     eventually grep -qxF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
 }
@@ -95,7 +95,7 @@ A text {"recipient_id":1,"message":"hi"}
 A quiet
 END
     eventually grep -q '"hi"}' "$BATS_TEST_TMPDIR/curl.out"
-    # FIN and text; 30 bytes, not masked; and the JSON
+    # byte 0: FIN and text; byte 1: no mask, 30 bytes; then the JSON
     [ "$(tail -c 32 "$BATS_TEST_TMPDIR/curl.out" | od -An -tx1 -N2 | tr -d ' \n')" = 811e ]
     [ "$(tail -c 30 "$BATS_TEST_TMPDIR/curl.out")" = '{"sender_id":2,"message":"hi"}' ]
 }

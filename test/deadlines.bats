@@ -267,7 +267,7 @@ Reader quiet
 END
 }
 
-@test "a client that is parked is not taken for silent, nor at once when it goes on" {
+@test "a parked client is not dropped as silent, not even when it continues" {
     start_chat -k 1
     play <<END
 $(stuffed)
@@ -338,7 +338,7 @@ B quiet
 END
 }
 
-@test "who never takes its Close is cut off, and the log says what was lost" {
+@test "a client that never reads the server's Close is cut off, and the log names the lost bytes" {
     takes_nothing 'frame mask=0 "x"' 'closed by the server (code 1002)'
 }
 

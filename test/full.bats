@@ -63,7 +63,7 @@ H3 connect
 U quiet
 A join
 H1 expect end
-# So it would have been told that its time had passed.
+# H1 was evicted.  A request at its deadline would have got a 408.
 no log : 408
 B join
 H2 expect end
@@ -284,7 +284,7 @@ END
 
 # ---- Descriptors
 
-@test "where descriptors may be had for the asking the table is whole" {
+@test "with a high hard limit, the server raises its limit of file descriptors and has all slots" {
     [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] || skip "the hard limit is low"
     ulimit -Sn 80
     start_chat hurried
@@ -296,7 +296,7 @@ END
     } | play
 }
 
-@test "too few descriptors for anybody is one clear line, and status 1" {
+@test "with too few file descriptors for a client, the server prints one line and exits with 1" {
     run -1 bash -c 'exec 3>&- 4>&- 5>&- 6>&- 7>&-; ulimit -n 8; "$0" -p 0' "$ROOT/chat"
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: a limit of 8 descriptors is too low"

@@ -90,7 +90,7 @@ start_at() {
     return 1
 }
 
-# several ADDRESS...: a program `chat` for which several.test has these addresses
+# several ADDRESS...: makes a program `chat` that sees these addresses for several.test
 several() {
     unshare -rm true 2>/dev/null || skip "a file system of one's own is not to be had here"
     start_at 127.0.0.2
@@ -118,7 +118,7 @@ C refused 127.0.0.1
 END
 }
 
-@test "a name one of whose addresses is in use is not half listened on" {
+@test "the server does not start if one of a name's addresses is in use" {
     several 127.0.0.2 127.0.0.3
     start_chat -l 127.0.0.3
     run -1 "$ROOT/chat" -l several.test -p "$PORT"
@@ -143,7 +143,7 @@ END
     contains "$output" ": Address" " in use"
 }
 
-@test "-l listens there, and says so" {
+@test "with -l, the server listens at that address only" {
     start_at 127.0.0.2
     play <<'END'
 A refused 127.0.0.1
@@ -240,7 +240,7 @@ A silent 2500
 END
 }
 
-@test "a port in use is one clear line, and status 1" {
+@test "if the port is in use, the server prints one line and exits with 1" {
     start_chat -l 127.0.0.1
     run -1 "$ROOT/chat" -l 127.0.0.1 -p "$PORT"
     [ "$output" = "chat: cannot listen on 127.0.0.1:$PORT: address already in use; try -p $((PORT + 1))" ]

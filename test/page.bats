@@ -112,7 +112,7 @@ A expect eof
 END
 }
 
-@test "HEAD gets the header of the answer to GET, and no body" {
+@test "HEAD gets the same headers as GET, and no body" {
     local get head
     start_chat
     get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')

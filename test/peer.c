@@ -62,15 +62,15 @@
 #define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 enum {
-    STUCK_MS  = 300,        /* output that stood still so long is stuck          */
-    PIECE_MS  = 1,          /* between two pieces, so that each is a segment     */
-    LOOK_MS   = 10,         /* between two looks at the log, or at a child       */
-    READ_SIZE = 16384,      /* bytes, the most that one read takes               */
-    SHOWN     = 300,        /* bytes, what a failure shows of longer data        */
-    DIGITS    = 8,          /* a message of `say` begins with its number         */
-    PARTNERS  = 64,         /* users that one connection counts messages of      */
-    CONNS     = 4096,       /* names in one script                               */
-    DESCRIPTORS = 4096      /* more are not asked for                            */
+    STUCK_MS  = 300,        /* output that does not move for so long is stuck    */
+    PIECE_MS  = 1,          /* pause between two pieces: each is a segment       */
+    LOOK_MS   = 10,         /* pause between two looks at the log, or at a child */
+    READ_SIZE = 16384,      /* bytes of the largest read                         */
+    SHOWN     = 300,        /* bytes of longer data that a failure shows         */
+    DIGITS    = 8,          /* of the number at the beginning of a `say` message */
+    PARTNERS  = 64,         /* users whose messages one connection can count     */
+    CONNS     = 4096,       /* most names in one script                          */
+    DESCRIPTORS = 4096      /* peer asks the system for so many at most          */
 };
 
 enum { CONT = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
@@ -1110,7 +1110,8 @@ static bool has_status(const struct conn *c, long status)
     return strncmp(c->response, line, strlen(line)) == 0;
 }
 
-/* read_response: the head, and as much body as Content-Length says, or up to the end. */
+/* read_response: reads the head, and then a body of Content-Length bytes.  Without that
+ * header, the body goes on to the end of the input. */
 static void read_response(struct conn *c, bool has_body)
 {
     long long until = now() + patience;
@@ -1431,7 +1432,7 @@ static void on_sigpipe(int number)          /* children would inherit SIG_IGN */
     (void)number;
 }
 
-/* macOS gives 256 at first: too few for some scripts. */
+/* macOS allows 256 at first, and some scripts need more. */
 static void take_descriptors(void)
 {
     struct rlimit limit;

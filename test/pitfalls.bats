@@ -256,7 +256,7 @@ END
     done
 }
 
-@test "26 origin-file: the answer names -o 'file://', and that option lets it in" {
+@test "26 origin-file: the answer names -o 'file://', and that option accepts the page" {
     local request="A hex $GET$HOST$UPGRADE$CONNECTION$KEY${VERSION}4f726967696e3a2066696c653a2f2f0d0a$END"
     start_chat -q
     play <<END

@@ -1,5 +1,5 @@
 #!/bin/sh
-# fuzz.sh TARGET [OPTION...]: runs test/fuzz/fuzz-TARGET.c with libFuzzer and its options.
+# fuzz.sh TARGET [OPTION...]: runs fuzz-TARGET.c with these options of libFuzzer.
 #
 # libFuzzer starts with the files of test/fuzz/corpus/TARGET.  It keeps new inputs in
 # test/bin/fuzz-TARGET.d.  An input that breaks a promise is in test/bin/TARGET-crash-*:

@@ -1,27 +1,30 @@
-/* bench.c -- how much work a chat server is, measured.
+/* bench.c -- measures how much processor time a chat server needs.
  *
- * Starts a server, plays its clients, and asks the system how much processor
- * time the server took: CPU microseconds for each message delivered.  Every
- * row is measured on both approaches of ./chat and, with the same sizes and
- * windows, on relay.c, which knows no protocol: what that takes is the floor.
+ * bench starts a server and plays its clients.  Then it asks the system for the
+ * server's processor time: CPU microseconds for each delivered message.  It measures
+ * every row with both approaches of ./chat.  It also measures relay.c, which knows no
+ * protocol, with the same messages.  The relay's figure is the smallest that any server
+ * can reach.
  *
  *   one figure = a fresh server, its clients connected, a warm-up, and then
  *                processor time at the end - at the start
  *                ---------------------------------------   (the median of 3)
- *                      messages delivered meanwhile
+ *                 messages delivered in between
  *
- * With --against, two builds of ./chat take turns of a twentieth of a second, and
- * each row has the ratio of the two: what slows down the machine for a while slows
- * down both.  With --base, two rows of the same build do so.
+ * So a figure includes connecting only if the row is about connecting, and a server
+ * that waits needs no processor time.
  *
- * So connecting is not counted where it is not the work, and a server that
- * waits costs nothing.  The clients keep it busy by a window: so many messages
- * of a sender are under way, and each delivery lets the next one go.  One loop
- * plays all clients: read much, then answer with one write for each.
+ * The clients keep the server busy with a window: each sender has a fixed number of
+ * messages on their way, and sends the next one when one is delivered.  One loop plays
+ * all clients: it reads everything, and then answers with one write for each client.
  *
- * Each message carries its sender and a number and is looked at when it comes:
- * lost, duplicated, reordered and altered ones are counted.  (What comes
- * through the relay is only counted.)
+ * Each message has its sender and a number, and bench checks it when it arrives.  It
+ * counts lost, doubled, reordered and changed messages.  (It only counts the relay's
+ * messages.)
+ *
+ * With --against, bench compares two builds of ./chat.  They take turns of 50 ms, and
+ * each row shows their ratio.  So if the machine is slow for a while, both are slow.
+ * With --base, bench compares two rows of the same build in this way.
  *
  * Order: the rows, options, the server, making messages, silent users, checking
  * messages, connecting, parked senders, the clients' loop, taking turns, one
@@ -49,17 +52,17 @@
 /* ---- The rows ------------------------------------------------------------------ */
 
 enum kind {
-    PING_PONG,                  /* a user who hears a message answers it */
-    FLOOD,                      /* a sender whose message arrived sends the next */
-    PARKED,                     /* PING_PONG beside senders that wait all the time */
-    LATENCY,                    /* PING_PONG beside users who speak now and then */
+    PING_PONG,                  /* a user that gets a message answers it */
+    FLOOD,                      /* when a message arrives, its sender sends the next */
+    PARKED,                     /* PING_PONG beside senders that are always parked */
+    LATENCY,                    /* PING_PONG beside users that seldom send */
     MANY_TO_ONE,                /* FLOOD, but all to the same recipient */
     CONNECT,                    /* connect, one message, Close */
     OPEN,                       /* connect, and reset after the handshake */
     MEMORY                      /* connect, and be silent */
 };
 
-/* What the figures of a row count, where it is not a message. */
+/* The unit of a row's figures, if it is not a message. */
 static const char *const units[] = {
     [LATENCY] = "microseconds until a silent user is heard, median",
     [CONNECT] = "each visit", [OPEN] = "each connection", [MEMORY] = "",
@@ -69,10 +72,10 @@ static const struct row {
     const char *name;           /* "*" stands for the number of idle users */
     enum kind kind;
     int count;                  /* pairs, senders or visitors */
-    int window;                 /* messages of each sender under way */
+    int window;                 /* messages of each sender on their way */
     int size;                   /* bytes of the message string */
-    int idle;                   /* further connections, times --idle */
-    int others;                 /* further connections, whatever --idle says */
+    int idle;                   /* more connections: this times --idle */
+    int others;                 /* more connections, not changed by --idle */
 } rows[] = {
     { "ping-pong 1 pair",            PING_PONG,    1,  1,    64,  0,   0 },
     { "ping-pong 32 pairs",          PING_PONG,   32,  1,    64,  0,   0 },
@@ -93,8 +96,8 @@ static const struct row {
     { "memory of an idle user, KiB", MEMORY,       0,  1,    64,  1,   0 },
 };
 
-/* In the order of the table.  The last two are the program after --against, or the
- * row after --base. */
+/* The columns in the order of the table.  The last two are for the program after
+ * --against, or for the row after --base. */
 enum column { DIRECTORY, ROUTER, FLOOR, OLD_DIRECTORY, OLD_ROUTER, COLUMNS };
 
 enum {
@@ -107,22 +110,22 @@ enum {
     MAX_LATENCIES = 20000,      /* of one run */
     MAX_PARKED = 600,           /* senders that wait, and their recipients */
     PARKED_SIZE = 16000,        /* bytes of the messages that wait */
-    QUIET_MS = 300,             /* nothing more is taken: all senders are parked */
-    USUAL_CLIENTS = 1000,       /* idle ones; for more, ./chat is built anew */
+    QUIET_MS = 300,             /* no byte moves for so long: all senders are parked */
+    USUAL_CLIENTS = 1000,       /* idle clients; more need another build of chat */
     LARGEST = 16384,            /* bytes of the largest message string */
     FRAMES = 300000,            /* bytes of the largest window of frames */
     INBOX = 262144,             /* bytes a client reads at once */
     AT_ONCE = 64,               /* idle connections opened together */
-    FIRST_IDLE = 16,            /* those that come before memory is looked at */
-    PATIENCE = 5000,            /* milliseconds for any single answer */
+    FIRST_IDLE = 16,            /* idle clients before the first look at memory */
+    PATIENCE = 5000,            /* milliseconds, the longest wait for an answer */
     BAR = 24                    /* characters of the longest bar in a row */
 };
 
 static const double WARM_UP = 0.15;     /* seconds before the clock starts */
-static const double SETTLE = 0.025;     /* the same, at each turn of two builds */
-static const double TURN = 0.05;        /* seconds that a build is measured at once */
+static const double SETTLE = 0.025;     /* the same for each turn of a build */
+static const double TURN = 0.05;        /* seconds of one turn of a build */
 
-/* ---- Options, and how a run can end ------------------------------------------------ */
+/* ---- Options, and how a run can end ---------------------------------------------- */
 
 static struct {
     const char *chat, *big, *relay;     /* paths */
@@ -134,20 +137,20 @@ static struct {
     char rows[400];                     /* names, or parts of them; "" for all */
 } opt = { .chat = "./chat", .seconds = 0.5, .runs = 3, .idle = 1000 };
 
-static const struct row *row;           /* the one at work */
-static const struct row *base;          /* the one to compare with, or NULL */
-static const char *why;                 /* it cannot be measured; NULL: it can */
+static const struct row *row;           /* the row that is measured now */
+static const struct row *base;          /* the row to compare with, or NULL */
+static const char *why;                 /* the row cannot be measured; NULL: it can */
 static bool failed;                     /* for the exit status */
 static volatile sig_atomic_t interrupted;
 
-/* The row can't be measured here: the table says so, and no more.  False. */
+/* The row cannot be measured on this machine, and the table says so.  Returns false. */
 static bool leave_out(const char *reason)
 {
     why = reason;
     return false;
 }
 
-/* The server did what it should not.  False. */
+/* The server made a mistake.  Returns false. */
 static bool fail(const char *reason)
 {
     failed = true;
@@ -172,7 +175,8 @@ static double now(void)
     return seconds_of(CLOCK_MONOTONIC);
 }
 
-/* All waiting is done here, so that an interrupt ends it: exit stops the server. */
+/* The only function that waits.  A signal interrupts it, and exit() stops the
+ * server. */
 static void wait_for(struct pollfd *set, int count, int ms)
 {
     if (poll(set, (nfds_t)count, ms) <= 0)
@@ -182,7 +186,7 @@ static void wait_for(struct pollfd *set, int count, int ms)
         exit(128 + (int)interrupted);
 }
 
-/* As read, but waits for the first byte; 0 or less if none comes. */
+/* Like read(), but waits for the first byte.  Returns 0 or less if no byte comes. */
 static ssize_t read_some(int fd, void *to, size_t size, int ms)
 {
     struct pollfd one = { .fd = fd, .events = POLLIN };
@@ -196,19 +200,19 @@ static bool send_all(int fd, const void *bytes, size_t len)
     return send(fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-/* ---- The server ------------------------------------------------------------------- */
+/* ---- The server ------------------------------------------------------------------ */
 
 static struct {
     pid_t pid;                  /* 0: none runs */
     int out;                    /* its standard output */
     int port;
-    bool relay;                 /* no handshake; bytes come out as they went in */
-    long users;                 /* who got an id so far, where we must count */
+    bool relay;                 /* no handshake, and bytes come back unchanged */
+    long users;                 /* users so far, if the server tells no ids */
 } server;
 
-static const char *pin = "";    /* what puts a server on a core of its own */
+static const char *pin = "";    /* words before a command: a core of its own */
 
-/* SIGTERM, and SIGKILL after 3 s.  Also called at exit, whatever the reason. */
+/* Sends SIGTERM, and SIGKILL after 3 s.  Every exit calls this, too. */
 static void stop_server(void)
 {
     const struct timespec moment = { 0, 2000000 };
@@ -226,7 +230,7 @@ static void stop_server(void)
     server.pid = 0;
 }
 
-/* The first ":DIGITS" that is not a part of an address like [::1]. */
+/* Finds the first ":DIGITS" that is not a part of an address like [::1]. */
 static int port_in(const char *line)
 {
     for (const char *p = strchr(line, ':'); p != NULL; p = strchr(p + 1, ':')) {
@@ -239,7 +243,7 @@ static int port_in(const char *line)
     return 0;
 }
 
-/* A server says in its first line where it listens. */
+/* Reads the port from the server's first line. */
 static int announced_port(void)
 {
     char line[512] = "";
@@ -256,7 +260,8 @@ static int announced_port(void)
     return port_in(line);
 }
 
-/* A non-blocking socket, so that not even connecting can take for ever; or -1. */
+/* Connects a socket; -1: failed.  The socket does not block, so connecting has a
+ * limit. */
 static int connect_to_server(void)
 {
     struct sockaddr_in a = { .sin_family = AF_INET };
@@ -277,7 +282,7 @@ static int connect_to_server(void)
     return -1;
 }
 
-/* A server that announces nothing is up when it can be connected to. */
+/* Waits for a server that announces nothing, until it accepts a connection. */
 static bool comes_up(void)
 {
     double deadline = now() + (double)PATIENCE / 1000;
@@ -289,7 +294,7 @@ static bool comes_up(void)
     return fd >= 0;
 }
 
-/* exec, so that the process we measure and stop is the server and no shell. */
+/* The shell uses exec.  So the process that bench measures and stops is the server. */
 static bool start_server(const char *command, bool relay)
 {
     char line[1024];
@@ -315,7 +320,7 @@ static bool start_server(const char *command, bool relay)
     return true;
 }
 
-/* Processor time that the server has used. */
+/* The processor time of the server. */
 static double server_seconds(void)
 {
 #if defined _POSIX_CPUTIME && _POSIX_CPUTIME >= 0       /* not on macOS */
@@ -328,7 +333,7 @@ static double server_seconds(void)
     exit(1);
 }
 
-/* KiB of memory that the server really uses, as ps tells it; 0 if it can't. */
+/* The server's memory in KiB (ps: rss); 0 if ps cannot tell it. */
 static long server_memory(void)
 {
     char command[64];
@@ -346,8 +351,8 @@ static long server_memory(void)
 
 /* ---- Making messages ----------------------------------------------------------------
  *
- * A sender's frames are made once, all alike, as many as its window.  Sending
- * one is to write its number into it, already masked:
+ * A sender's frames are made once and are all alike.  Their number is the window.  To
+ * send one, bench only writes the masked number into it:
  *
  *   header, mask, {"recipient_id":7,"message":"#000001c80003abcdefgh..."}
  *                                               number  from filler            */
@@ -359,19 +364,19 @@ enum state { SHAKING, TALKING, LEAVING };
 static struct client {
     int fd;                     /* -1: not connected */
     enum state state;
-    long id;                    /* the server's for it; 0 if it did not say */
+    long id;                    /* its user id; 0: the server did not tell it */
     struct client *to;
     size_t frame_size, text_at, number_at;      /* bytes; both within a frame */
-    size_t begin, end;          /* of its frames, still to be written */
-    int credit;                 /* messages that the window lets go */
-    uint32_t sent, got;         /* numbers: the next to send, the next to come */
-    uint32_t missing;           /* numbers skipped, perhaps only late */
+    size_t begin, end;          /* the part of its frames that it must still write */
+    int credit;                 /* messages that the window allows now */
+    uint32_t sent, got;         /* numbers: the next to send, the next to arrive */
+    uint32_t missing;           /* skipped numbers: lost, or only late */
     unsigned long delivered;
-    size_t in_len;              /* bytes read and not yet looked at */
-    size_t joined_len;          /* bytes of a message whose end is to come */
-} clients[TALKERS + AT_ONCE + 10 * MAX_IDLE];   /* those who talk come first */
+    size_t in_len;              /* bytes read, but not yet checked */
+    size_t joined_len;          /* bytes of a message that is not whole yet */
+} clients[TALKERS + AT_ONCE + 10 * MAX_IDLE];   /* clients that talk come first */
 
-static struct buffers {         /* of those who talk */
+static struct buffers {         /* of a client that talks */
     uint8_t frames[FRAMES];
     uint8_t in[INBOX];
     uint8_t joined[2 * LARGEST];
@@ -382,14 +387,14 @@ static char filler[LARGEST];
 static int talking;             /* clients that talk */
 static int opened;              /* clients that have been opened */
 static unsigned long done;      /* messages delivered; or visits, if CONNECT */
-static bool draining;           /* nothing new is sent */
+static bool draining;           /* send no new messages */
 
 static struct buffers *buffers_of(const struct client *c)
 {
     return &buffers[c - clients];
 }
 
-/* RFC 6455 5.2, from a client: always masked.  Returns the bytes of the frame. */
+/* Makes a frame of a client, RFC 6455 5.2: always masked.  Returns its size. */
 static size_t write_frame(uint8_t *out, int opcode, const char *text, size_t len)
 {
     size_t size = 2;
@@ -432,8 +437,8 @@ static void put_number(const struct client *c, uint8_t *frame, uint32_t number)
     }
 }
 
-/* There are frames for a whole window.  What does not fit behind those that
- * the socket did not take yet goes when it has taken them. */
+/* Sends as many messages as the window allows.  The buffer has room for one window.  If
+ * older frames are still in it, the messages that do not fit go later. */
 static void put_messages(struct client *c)
 {
     size_t room = (size_t)row->window * c->frame_size;
@@ -463,15 +468,14 @@ static void send_messages(struct client *c)
 
 /* ---- Silent users ---------------------------------------------------------------------
  *
- * In a row of LATENCY, the clients behind the pair send a message to themselves, one
- * after the other, a few milliseconds apart: each was silent for a tenth of a second
- * before it speaks. */
+ * In a row of LATENCY, the clients behind the pair take turns.  Every few milliseconds,
+ * one of them sends a message to itself.  So each has been silent for about 0.1 s. */
 
 static struct {
     double latencies[MAX_LATENCIES];    /* microseconds */
     int count;
     int last;                   /* the client that spoke last */
-    bool under_way;             /* its message has not come back yet */
+    bool under_way;             /* its message has not arrived yet */
     double began, next;         /* seconds */
 } silent;
 
@@ -495,11 +499,11 @@ static void note_latency(void)
     silent.next = t + 0.002 + 0.004 * rand() / RAND_MAX;
 }
 
-/* ---- Checking messages --------------------------------------------------------------- */
+/* ---- Checking messages ----------------------------------------------------------- */
 
 static struct counts { unsigned long all, lost, duplicated, reordered, altered; } seen;
 
-/* `count` messages of `from` have come to c. */
+/* `count` messages of `from` have arrived at c. */
 static void delivered(struct client *c, struct client *from, int count)
 {
     uint8_t bye[8];
@@ -520,8 +524,9 @@ static void delivered(struct client *c, struct client *from, int count)
     (row->kind == PING_PONG ? c : from)->credit += count;
 }
 
-/* Numbers come one by one.  One that is skipped is lost, unless it comes later:
- * then it was overtaken.  One that was not missing came twice. */
+/* Numbers must arrive one by one.  If a skipped number arrives later, its message was
+ * overtaken.  If it never arrives, it is lost.  A number that was not missing is
+ * double. */
 static void count_number(struct client *from, uint32_t number)
 {
     if (number >= from->got) {
@@ -546,8 +551,8 @@ static uint32_t number_from(const uint8_t *text, size_t digits)
     return n;
 }
 
-/* The sender of the message string that starts at m; NULL if it is not as it was
- * sent, or came to the wrong client.  Its number goes to *number. */
+/* Finds the sender of the message string at m, and sets *number.  Returns NULL if the
+ * message was changed, or if this client is not its recipient. */
 static struct client *sender_of(const struct client *c, const uint8_t *m, size_t len,
                                 uint32_t *number)
 {
@@ -563,8 +568,8 @@ static struct client *sender_of(const struct client *c, const uint8_t *m, size_t
     return &clients[from];
 }
 
-/* Whatever a server writes around it, the message string starts with the only '#'.
- * A '@' is a late greeting, see greet(). */
+/* Servers may write different JSON, but the message string starts with the only '#'.  A
+ * '@' is a late greeting, see greet(). */
 static void check_message(struct client *c, const uint8_t *text, size_t len)
 {
     const uint8_t *m = memchr(text, '#', len);
@@ -599,8 +604,8 @@ static void join(struct client *c, bool fin, const uint8_t *text, size_t len)
     c->joined_len = 0;
 }
 
-/* RFC 6455 5.2, from a server: not masked.  Returns the bytes of the header, or
- * 0 if they are not all there; *len is the payload's. */
+/* Reads the header of a server's frame, RFC 6455 5.2: not masked.  Sets *len to the
+ * size of the payload.  Returns the header's size, or 0 if it is not whole. */
 static size_t read_header(const uint8_t *in, size_t have, size_t *len)
 {
     if (have < 2 || (in[1] == 126 && have < 4))
@@ -609,7 +614,7 @@ static size_t read_header(const uint8_t *in, size_t have, size_t *len)
     return in[1] < 126 ? 2 : 4;
 }
 
-/* Look at all whole frames.  Returns the bytes used. */
+/* Checks all whole frames.  Returns the number of bytes used. */
 static size_t take_frames(struct client *c)
 {
     const uint8_t *in = buffers_of(c)->in;
@@ -631,7 +636,7 @@ static size_t take_frames(struct client *c)
     return at;
 }
 
-/* Through the relay comes what its partner's sender wrote, masked and all. */
+/* The relay passes on the partner's frames unchanged, with their masks. */
 static size_t take_bytes(struct client *c)
 {
     struct client *from = &clients[(c - clients) ^ 1];
@@ -643,9 +648,9 @@ static size_t take_bytes(struct client *c)
     return count * from->frame_size;
 }
 
-/* ---- Connecting ---------------------------------------------------------------------- */
+/* ---- Connecting ------------------------------------------------------------------ */
 
-/* Reset, which leaves nothing behind on either side (no TIME_WAIT). */
+/* Resets the connection, so that no side keeps a socket in TIME_WAIT. */
 static void close_client(struct client *c)
 {
     const struct linger reset = { 1, 0 };
@@ -695,8 +700,8 @@ static bool finish_handshake(struct client *c)
     return true;
 }
 
-/* The article's server knows a user only after its 101, and tells no ids, so
- * that we count.  A message to oneself that comes back shows that all is well. */
+/* The article's server tells no ids, so bench counts its users.  It knows a user only
+ * some time after the 101.  So each user sends itself messages until one arrives. */
 static bool greet(struct client *c)
 {
     uint8_t frame[100], *in = buffers_of(c)->in;
@@ -719,7 +724,7 @@ static bool open_talker(struct client *c)
     return server.relay || greet(c);
 }
 
-/* When the last pair is served, all that connected before has been accepted. */
+/* When the relay serves the last pair, it has accepted all earlier connections. */
 static bool relay_settles(void)
 {
     struct client *last = &clients[opened - 1];
@@ -730,9 +735,9 @@ static bool relay_settles(void)
     return true;
 }
 
-/* `count` more (an even number, for the relay) that will say nothing.  Where memory is
- * measured, one comes after the other: the more come at once, the more buffers the server
- * touches, and how many do is chance. */
+/* Opens `count` idle clients (an even number, for the relay).  If memory is measured,
+ * they connect one after the other.  Clients that connect together make the server use
+ * more buffers, and the number of buffers would be chance. */
 static bool open_idle(int count)
 {
     int at_once = row->kind == MEMORY ? 1 : AT_ONCE;
@@ -752,13 +757,13 @@ static bool open_idle(int count)
 
 /* ---- Parked senders --------------------------------------------------------------------
  *
- * In a row of PARKED, every second of the silent clients floods the next one, which
- * reads nothing.  Soon all buffers on the way are full, and the server parks the sender.
- * (It drops the recipients after 10 s.  A run has to end before.) */
+ * In a row of PARKED, every second silent client floods the next one, which does not
+ * read.  Soon all buffers between them are full, and the server parks the sender.  (It
+ * drops the recipients after 10 s, so a run must end before that.) */
 
 static struct pollfd senders[MAX_PARKED / 2];
 
-/* A sender's own buffer is to hold few messages: else 300 of them take a gigabyte. */
+/* Each sender's buffer is small.  If not, 300 senders would need 1 GiB. */
 static bool watch_senders(void)
 {
     const int few = 4096;
@@ -814,10 +819,10 @@ static bool park_senders(void)
     return true;
 }
 
-/* ---- The clients' loop ----------------------------------------------------------------- */
+/* ---- The clients' loop ----------------------------------------------------------- */
 
-/* A visitor has its 101: it says its one thing, to itself if it knows its id,
- * else to the client that stays, the last. */
+/* A visitor has its 101 and sends its only message.  It sends it to itself, or, if it
+ * does not know its id, to the last client, which stays. */
 static void start_visit(struct client *c)
 {
     if (!finish_handshake(c))
@@ -866,8 +871,8 @@ static void write_client(struct client *c)
         send_messages(c);
 }
 
-/* Each turn begins with another client: were the first to write always the
- * same one, it would be the first to be heard, too, and talk more. */
+/* Each turn begins with another client.  If the same client always wrote first, the
+ * server would also read it first, and it would send more than the others. */
 static void turn(void)
 {
     static struct pollfd set[TALKERS];
@@ -904,7 +909,7 @@ static uint32_t under_way(void)
     return sum;
 }
 
-/* Let what is under way arrive; what has not after some seconds is lost. */
+/* Waits for the messages on their way.  A message that needs some seconds is lost. */
 static void drain(void)
 {
     double deadline = now() + (double)PATIENCE / 1000;
@@ -919,11 +924,11 @@ static void drain(void)
 
 /* ---- Taking turns ------------------------------------------------------------------------
  *
- * Two builds are measured by two processes of bench, each with a server and clients of
- * its own.  One byte goes to and fro between the two: the process that has it may run.
- * First it goes round once, which shows that both are set up. */
+ * Two processes of bench measure two builds.  Each has its own server and clients.  One
+ * byte goes back and forth between the processes, and the one that has it may run.
+ * First the byte goes round once, to show that both processes are ready. */
 
-static int other = -1;          /* a socket to the other process; -1: there is none */
+static int other = -1;          /* a socket to the other process, or -1 */
 static bool is_first;
 static const char other_failed[] = "the other build failed";
 
@@ -948,14 +953,14 @@ static bool meet_the_other(void)
     return (is_first || wait_for_turn()) && pass_turn();
 }
 
-/* ---- One figure ------------------------------------------------------------------------- */
+/* ---- One figure ------------------------------------------------------------------ */
 
 struct figure {
     int runs;
     double each[MAX_RUNS];      /* microseconds, or KiB */
-    double busy;                /* percent of the last run that the server worked */
-    double uneven;              /* percent that a sender's share was off at most */
-    const char *why;            /* ... it could not be measured, or NULL */
+    double busy;                /* percent of the last run in which the server worked */
+    double uneven;              /* percent, see deviation() */
+    const char *why;            /* why it could not be measured, or NULL */
 };
 
 static int count_talkers(void)
@@ -969,7 +974,7 @@ static int count_talkers(void)
     }
 }
 
-/* In a row of LATENCY, users who speak now and then are some of the idle ones. */
+/* In a row of LATENCY, some of the idle clients send now and then. */
 static int count_idle(void)
 {
     int count = row->idle * opt.idle + row->others;
@@ -979,7 +984,7 @@ static int count_idle(void)
     return count > 0 ? count : 0;
 }
 
-/* Who talks to whom, and who begins. */
+/* Decides each client's partner, and which client begins. */
 static void assign_roles(void)
 {
     bool to_one = row->kind == MANY_TO_ONE;
@@ -997,7 +1002,7 @@ static void assign_roles(void)
     silent.under_way = false;
 }
 
-/* Visitors come later: here only the one that stays is opened, behind them. */
+/* Visitors connect later.  This opens only the client that stays, behind them. */
 static bool open_all(void)
 {
     bool visits = row->kind == CONNECT || row->kind == OPEN;
@@ -1018,14 +1023,15 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Sorts them. */
+/* Sorts the figures and returns the median. */
 static double median_of(double *figures, int count)
 {
     qsort(figures, (size_t)count, sizeof *figures, by_size);
     return figures[count / 2];
 }
 
-/* How far, in percent, a sender's share is off the mean, and at least `most`. */
+/* Returns how far, in percent, a sender's share is from the mean, but at least
+ * `most`. */
 static double deviation(double most)
 {
     double sum = 0;
@@ -1046,7 +1052,8 @@ struct work {
     unsigned long count;
 };
 
-/* A message of a silent user is back before the pause: it is not to be counted in. */
+/* A message of a silent user must arrive before the pause, which would count
+ * otherwise. */
 static bool measure_turn(struct work *sum, double seconds)
 {
     unsigned long count;
@@ -1103,7 +1110,7 @@ static bool measure_work(struct figure *f)
     return why == NULL;
 }
 
-/* Some come before the first look, so that what all share is already there. */
+/* Some clients connect before the first look, so that common memory is not counted. */
 static bool measure_memory(struct figure *f)
 {
     int count = count_idle();
@@ -1121,7 +1128,7 @@ static bool measure_memory(struct figure *f)
     return true;
 }
 
-/* Other builds have other limits, so some rows have a program of their own. */
+/* Rows with many clients need a program that is built with other limits. */
 static const char *program_for(enum column column, bool big)
 {
     static char old_big[600];
@@ -1134,7 +1141,7 @@ static const char *program_for(enum column column, bool big)
     return big ? old_big : opt.against;
 }
 
-/* How to start the server of a column for this row, if that can be. */
+/* Finds the command that starts the column's server for this row, if there is one. */
 static bool command_for(enum column column, char *command, size_t size)
 {
     static const char *const arguments[] = {
@@ -1163,7 +1170,7 @@ static bool command_for(enum column column, char *command, size_t size)
     return true;
 }
 
-/* One run of one row on a fresh server, which never stays behind. */
+/* Runs one row once, on a fresh server, and stops the server in every case. */
 static bool measure(enum column column, struct figure *f)
 {
     char command[900];
@@ -1185,7 +1192,7 @@ static bool measure(enum column column, struct figure *f)
     return ok;
 }
 
-/* ---- Measuring rows ------------------------------------------------------------------------- */
+/* ---- Measuring rows -------------------------------------------------------------- */
 
 static const char *row_name(const struct row *r)
 {
@@ -1209,8 +1216,8 @@ static int decimals(double figure)
     return figure < 10 ? 2 : figure < 100 ? 1 : 0;
 }
 
-/* What a process says of its run.  Both come from the same program, so that a pointer
- * to a text means the same in both. */
+/* The report of a process about its run.  Both processes are forks of one program, so a
+ * pointer to a text is valid in both. */
 struct outcome {
     enum column column;
     struct figure figure;
@@ -1218,7 +1225,7 @@ struct outcome {
     bool failed;
 };
 
-static pid_t processes[2];      /* 0: there is none */
+static pid_t processes[2];      /* 0: no process */
 
 static void stop_processes(void)
 {
@@ -1264,7 +1271,7 @@ static void take_outcome(struct figure f[COLUMNS], const struct outcome *o)
     failed = failed || o->failed;
 }
 
-/* Two columns, which take turns; `first` begins. */
+/* Measures two columns in turns.  `first` begins. */
 static void measure_pair(enum column first, enum column second, struct figure f[COLUMNS])
 {
     int turns[2], results[2];
@@ -1296,7 +1303,7 @@ static void print_run(const struct figure *f)
         fprintf(stderr, " %.*f", decimals(f->each[f->runs - 1]), f->each[f->runs - 1]);
 }
 
-/* Each of two builds begins every second time, so that neither gains by its place. */
+/* The two builds begin by turns, so that neither has an advantage. */
 static void compare_in_pairs(struct figure f[COLUMNS])
 {
     for (int run = 0; run < opt.runs; run++)
@@ -1311,7 +1318,8 @@ static void compare_in_pairs(struct figure f[COLUMNS])
         }
 }
 
-/* All columns in turn, and that again: what disturbs one run disturbs them all. */
+/* Measures all columns, one after the other, and repeats that.  So a slow moment of the
+ * machine disturbs all columns alike. */
 static void measure_columns(struct figure f[COLUMNS])
 {
     for (int run = 0; run < opt.runs; run++)
@@ -1338,9 +1346,9 @@ static void measure_row(struct figure f[COLUMNS])
     fputc('\n', stderr);
 }
 
-/* ---- The table ---------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------- */
 
-/* 0 if it could not be measured. */
+/* Returns 0 if it could not be measured. */
 static double median(const struct figure *f)
 {
     double sorted[MAX_RUNS];
@@ -1362,7 +1370,7 @@ static void print_figure(struct figure *f, const char *name, double floor, doubl
         return;
     }
     printf("%9.*f", decimals(each), each);
-    if (row->kind == MEMORY)            /* a relay keeps nothing to compare with */
+    if (row->kind == MEMORY)            /* a relay keeps no memory for each client */
         printf("%16s  ", "");
     else if (floor > 0)
         printf("%9.*f%6.0f%%  ", ratio < 0.1 ? 4 : 2, ratio, f->busy);
@@ -1403,15 +1411,15 @@ static void print_end(void)
            : "the server has no core to itself (that takes two, and taskset)");
 }
 
-/* ---- Comparing ------------------------------------------------------------------------------ */
+/* ---- Comparing ------------------------------------------------------------------- */
 
 struct ratio {
     double median;
     double error;               /* twice the standard error of the median */
 };
 
-/* New to old, run by run.  The error is estimated by the median deviation, as for a
- * normal distribution, so that a single bad run does not count. */
+/* Compares new to old, run by run.  The median deviation gives an estimate of the
+ * error, as for a normal distribution.  So a single bad run does not count. */
 static struct ratio compare(const struct figure *new, const struct figure *old)
 {
     double ratios[MAX_RUNS], middle, root = 1;
@@ -1421,7 +1429,7 @@ static struct ratio compare(const struct figure *new, const struct figure *old)
     middle = median_of(ratios, new->runs);
     for (int i = 0; i < new->runs; i++)
         ratios[i] = ratios[i] < middle ? middle - ratios[i] : ratios[i] - middle;
-    for (int i = 0; i < 20; i++)        /* Newton's, to do without libm */
+    for (int i = 0; i < 20; i++)        /* Newton's method: libm is not linked */
         root = (root + new->runs / root) / 2;
     return (struct ratio){ middle, 2 * 1.2533 * 1.4826 * median_of(ratios, new->runs) / root };
 }
@@ -1475,7 +1483,7 @@ static void print_heads(void)
            "busy");
 }
 
-/* ---- main ----------------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------ */
 
 static const char help[] =
     "usage: bench [options] [ROW, ROW...]\n"
@@ -1519,7 +1527,7 @@ static double number(const char *name, const char *value, double low, double hig
     return n;
 }
 
-/* The shell makes words of a name: they are joined again. */
+/* The shell splits a row's name into words.  This joins them again. */
 static void add_rows(const char *words)
 {
     size_t len = strlen(opt.rows);
@@ -1577,7 +1585,7 @@ static void read_options(int argc, char **argv)
         usage_error("goes with --server", "--port");
 }
 
-/* The programs that are built beside this one. */
+/* Finds the programs that lie beside this one. */
 static void find_programs(const char *bench)
 {
     static char big[512], relay[512];
@@ -1590,7 +1598,7 @@ static void find_programs(const char *bench)
     opt.relay = relay;
 }
 
-/* POSIX has no call for this; where taskset is missing the table says so. */
+/* POSIX has no call for this, so it needs taskset.  Without it, the table says so. */
 static void take_a_core(void)
 {
     char command[100];
@@ -1621,12 +1629,12 @@ static void prepare(void)
     take_a_core();
 }
 
-/* ---- Choosing rows ------------------------------------------------------------------------ */
+/* ---- Choosing rows --------------------------------------------------------------- */
 
 static bool is_chosen[ROWS];
 
-/* Bytes of the first name in a list.  A comma ends it, but not in "1,000" nor in a
- * name that has a comma itself. */
+/* Returns the size of the first name in a list.  A comma ends it, unless it is a comma
+ * in "1,000" or in the name of a row. */
 static size_t name_length(const char *list)
 {
     size_t len = 0;
@@ -1682,7 +1690,7 @@ static void choose_rows(void)
 
         memcpy(part, at, len);
         part[len] = '\0';
-        choose(part);           /* "" is a part of every name */
+        choose(part);           /* "" matches every name */
         at += len;
         at += strspn(at, ", ");
     } while (*at != '\0');

@@ -1,21 +1,24 @@
-/* demo.c -- the experiment of the stalled reader: what the two approaches do to others.
+/* demo.c -- an experiment: one user does not read, and others chat meanwhile.
  *
- *     demo [CHAT [MILLISECONDS]]      (./chat, 1000: a line for each second)
+ *     demo [CHAT [MILLISECONDS]]      (./chat, 1000: one line each second)
  *
- * Starts CHAT -a directory, and then CHAT -a router, and plays four users:
+ * demo starts CHAT -a directory, and then CHAT -a router.  With each, it plays five
+ * users in three phases:
  *
- *   before   3 and 4 talk: whoever hears a message answers it
- *   stalled  1 floods 2, who does not read, until the server's deadline drops 2;
- *            they go on talking, and 5 would like to join
- *   after    1 speaks again, and they go on talking
+ *   before   3 and 4 chat: each of them answers every message at once
+ *   stalled  1 floods 2, and 2 does not read, until the server drops 2 at its
+ *            deadline.  3 and 4 go on, and 5 asks to join.
+ *   after    1 sends again, and 3 and 4 go on
  *
- * and prints how many messages a second came to 3 and 4, what the log said, and
- * the figures of both side by side.  Nothing of it needs a terminal.  In one of 80
- * columns and 24 lines, each part fits the screen.  Exit status 1:
- * it could not be played, as when the server is not there.
+ * demo prints how many messages a second 3 and 4 got, and some lines of the log.  At
+ * the end, it prints the figures of both approaches side by side.  It needs no
+ * terminal.  In a terminal of 80 columns and 24 lines, each part fits on the screen.
+ * The exit status is 1 if the experiment failed, for example because there is no
+ * server.
  *
- * All that 3 and 4 have under way is one message.  So if any comes while the server
- * waits for 2, other than the one that was under way, the pair is not held up.
+ * 3 and 4 have one message on its way at any time.  When the server begins to wait for
+ * 2, that message may still arrive.  If any more arrive, the server does not hold up 3
+ * and 4.
  *
  * Order: figures, users, frames, the log, the server, what users do, the loop, a run,
  * the table, main. */
@@ -41,9 +44,9 @@ enum {
     TICKS = 3,                  /* lines printed before the flood, and after it */
     FLOOD_SIZE = 1000,          /* bytes of each message of the flood */
     WIDTH = 80,                 /* columns of a line */
-    BAR = 24,                   /* characters of the very first bar: the scale of all */
-    LONGEST_BAR = WIDTH - 21,   /* the longest that fits behind time and rate */
-    PATIENCE = 60               /* seconds for a run; then something is wrong */
+    BAR = 24,                   /* characters of the first bar, the scale of all */
+    LONGEST_BAR = WIDTH - 21,   /* characters that fit behind time and rate */
+    PATIENCE = 60               /* seconds, the longest run; then it has failed */
 };
 
 enum phase { BEFORE, STALLED, AFTER, PHASES };
@@ -51,14 +54,14 @@ enum phase { BEFORE, STALLED, AFTER, PHASES };
 static const char *const approaches[] = { "directory", "router" };
 
 static struct figures {
-    double rate[PHASES];        /* messages a second that came to 3 and 4 */
-    double silence;             /* seconds, the longest without one */
-    double flood;               /* bytes that 1 got rid of before it was stuck */
+    double rate[PHASES];        /* messages a second that 3 and 4 got */
+    double silence;             /* seconds, the longest time without a message */
+    double flood;               /* bytes that 1 sent before it was stuck */
     double stuck;               /* seconds from then until 2 was dropped */
-    double joining;             /* seconds that 5 waited */
-    double again;               /* seconds until 1 was heard, once 2 was dropped */
-    double lost;                /* bytes to 2 that were lost, says the log */
-} figures[2], *f;               /* f: of the run at hand */
+    double joining;             /* seconds that 5 waited to join */
+    double again;               /* seconds from then until a message of 1 arrived */
+    double lost;                /* lost bytes to 2, by the log */
+} figures[2], *f;               /* f: the present run */
 
 static double now(void)
 {
@@ -81,7 +84,7 @@ enum { FLOODER = 1, READER, THREE, FOUR, NEWCOMER, USERS = 5 };
 
 static struct user {
     int fd;                     /* -1: not connected */
-    bool joined;                /* the answer to its request has come */
+    bool joined;                /* it got the answer to its request */
     char in[4096];
     size_t in_used;
 } users[USERS + 1];
@@ -106,8 +109,8 @@ static void connect_user(int id)
 
 /* ---- Frames, RFC 6455 section 5.2 ----------------------------------------------- */
 
-/* Writes a text frame with a message of so many bytes; returns its size.  The mask is
- * four zeros, which alter nothing. */
+/* Writes a text frame with a message of so many bytes, and returns its size.  The mask
+ * is four zeros, which change nothing. */
 static size_t make_frame(unsigned char *out, int to, size_t size)
 {
     char json[FLOOD_SIZE + 64], message[FLOOD_SIZE + 1];
@@ -138,7 +141,8 @@ static void send_message(int from, int to)
         fail("a short message could not be sent");
 }
 
-/* Takes the answer to the request, or a frame, out of what came.  False: not whole yet. */
+/* Removes the answer to the request, or a frame, from the input.  Returns false if it
+ * is not whole yet. */
 static bool take(struct user *u)
 {
     size_t size;
@@ -148,7 +152,7 @@ static bool take(struct user *u)
         char *end = strstr(u->in, "\r\n\r\n");
         size = end == NULL ? 0 : (size_t)(end + 4 - u->in);
     } else {
-        size = u->in_used < 2 ? 0 : 2 + (size_t)u->in[1];   /* ours are short */
+        size = u->in_used < 2 ? 0 : 2 + (size_t)u->in[1];   /* never over 125 bytes */
     }
     if (size == 0 || size > u->in_used)
         return false;
@@ -157,17 +161,17 @@ static bool take(struct user *u)
     return true;
 }
 
-/* ---- What happened, and when ---------------------------------------------------- */
+/* ---- Events and their times ----------------------------------------------------- */
 
 static enum phase phase;
 static double phase_began;
-static double waiting_since;    /* the server last said that it waits for 2; 0: never */
-static bool dropped;            /* 2 was */
+static double waiting_since;    /* the last log line about waiting for 2; 0: none */
+static bool dropped;            /* the server has dropped 2 */
 static double asked;            /* when 5 asked to join */
-static bool heard_again;        /* 1 was, after that */
-static double came;             /* the last message of the pair */
-static long in_phase;           /* messages of the pair */
-static bool under_way;          /* and one more, which does not count */
+static bool heard_again;        /* after that, a message of 1 has arrived */
+static double came;             /* when the last message of 3 and 4 arrived */
+static long in_phase;           /* messages of 3 and 4 in this phase */
+static bool under_way;          /* the next message was sent before; do not count it */
 
 static void enter(enum phase next)
 {
@@ -187,14 +191,14 @@ static const double SHORTEST = 0.05;    /* seconds that are worth a line */
 
 static double run_began, tick_began;
 static double scale;            /* messages a second that make BAR characters */
-static long in_tick;            /* messages of the pair */
+static long in_tick;            /* messages of 3 and 4 since the last line */
 
 static void print_tick(void)
 {
     double t = now(), rate = (double)in_tick / (t - tick_began), length;
     char bar[LONGEST_BAR + 1] = "";
 
-    if (scale == 0)             /* also the second run goes by the first tick of the first */
+    if (scale == 0)             /* the first line of the first run: the scale of both */
         scale = rate > 0 ? rate : 1;
     length = rate / scale * (double)BAR + 0.5;
     memset(bar, '#', length < (double)LONGEST_BAR ? (size_t)length : LONGEST_BAR);
@@ -213,7 +217,7 @@ static int log_fd;
 static char log_text[8192];
 static size_t log_used;
 
-/* A line of the terminal, if need be without its end. */
+/* Prints as much of the line as fits on one line of the terminal. */
 static void print_log(const char *line)
 {
     static const char mark[] = "  log: ";
@@ -221,8 +225,8 @@ static void print_log(const char *line)
     printf("%s%.*s\n", mark, (int)(WIDTH - sizeof mark), line);
 }
 
-/* The server waits: 1 is parked, or the router.  It may be that the kernel takes more
- * after all; only the last time counts. */
+/* The server waits for 2: it has parked 1, or the router waits.  The kernel may accept
+ * more bytes after that, so only the last time counts. */
 static void server_waits(const char *line)
 {
     if (waiting_since == 0)
@@ -250,7 +254,7 @@ static void log_says(const char *line)
     if (sscanf(line, "chat: listening on 127.0.0.1:%d", &port) == 1)
         return;
     if (port == 0)
-        fprintf(stderr, "%s\n", line);          /* why it will not listen */
+        fprintf(stderr, "%s\n", line);          /* the reason why it does not listen */
     if (phase == STALLED && strstr(line, "waits for room at user 2") != NULL)
         server_waits(line);
     if (strncmp(line, "user 2 left: ", 13) == 0)
@@ -280,7 +284,7 @@ static void stop_server(void)
 {
     if (server <= 0)
         return;
-    close(log_fd);              /* it may be writing */
+    close(log_fd);              /* the server may wait to write to it */
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
     server = 0;
@@ -318,10 +322,10 @@ static void start_server(const char *chat, const char *approach)
 /* ---- What users do -------------------------------------------------------------- */
 
 static unsigned char flood[FLOOD_SIZE + 128];
-static size_t flood_size, flood_at;     /* of the message at hand, so much has gone out */
+static size_t flood_size, flood_at;     /* a message, and how much of it is sent */
 
-/* User 1 writes as long as it is taken; when 2 is gone it ends with a whole message, and
- * then writes one to itself, to see when it is heard again. */
+/* User 1 writes as long as the kernel accepts bytes.  When 2 is dropped, it finishes
+ * its message, and sends one to itself, to see when the server reads it again. */
 static void pour(void)
 {
     int fd = users[FLOODER].fd;
@@ -405,7 +409,7 @@ static void serve_users(struct pollfd *at)
     }
 }
 
-/* Everybody does what there is to do, until that time or until *over. */
+/* Plays all users until that time, or until *over is true. */
 static void go_on(double until, const bool *over)
 {
     struct pollfd at[1 + USERS] = { { .fd = log_fd, .events = POLLIN } };
@@ -415,7 +419,7 @@ static void go_on(double until, const bool *over)
         for (int id = 1; id <= USERS; id++) {
             at[id] = (struct pollfd){ .fd = users[id].fd, .events = POLLIN };
             if (id == READER && users[id].joined)
-                at[id].fd = -1;         /* it does not read */
+                at[id].fd = -1;         /* this user does not read */
             if (id == FLOODER && phase != BEFORE && flood_size > 0)
                 at[id].events |= POLLOUT;
         }
@@ -463,7 +467,7 @@ static void play(double seconds)
     enter(STALLED);
     for (int ticks = 1; phase == STALLED && now() < phase_began + (double)PATIENCE; ticks++) {
         tick(seconds, &dropped);
-        /* The kernels' buffers take a little more at first, so the router may go on. */
+        /* The kernel's buffers may accept a little more, so the router may continue. */
         if (ticks > TICKS && users[NEWCOMER].fd < 0 && !dropped)
             ask_to_join();
     }

@@ -1,13 +1,13 @@
-/* relay.c -- what every server on this machine pays: the floor for `make bench`.
+/* relay.c -- the least work that any server on this machine has, for `make bench`.
  *
- * Connections are paired in the order in which they come, the 1st with the
- * 2nd, the 3rd with the 4th, and what one sends its partner gets.  No
- * protocol, nothing parsed, and a plain loop: poll, read 64 KiB, write.  So
- * its figures are the price of the system calls that a chat server with one
- * thread and poll cannot do without; what chat takes more is its own work.
+ * The relay pairs its connections in the order in which they come: the 1st with the
+ * 2nd, the 3rd with the 4th.  Each partner gets the other's bytes.  The relay knows no
+ * protocol and parses nothing.  Its loop is: poll, read up to 64 KiB, write.  A chat
+ * server with one thread and poll() needs these system calls in any case.  The rest of
+ * its processor time is its own work.
  *
- * The poll set holds every connection on every call, on purpose: with some
- * thousand idle ones it shows what poll then costs.
+ * Every call of poll gets all connections, on purpose.  With thousands of idle ones,
+ * the relay shows how much poll then costs.
  *
  * Usage: relay PORT (0 takes a free one), on 127.0.0.1 only.
  * Order: the pairs, the rest of a write, accepting, the loop. */
@@ -25,22 +25,22 @@
 #include <unistd.h>
 
 enum {
-    SLOTS = 32768,              /* of the poll set; even, see partner() */
+    SLOTS = 32768,              /* places of the poll set; even, see partner() */
     FIRST_PAIR = 2,             /* slot 0 is the listener, slot 1 is empty */
     CHUNK = 65536               /* bytes of the largest read */
 };
 
-/* What a socket did not take at once.  Until it has, its partner is not read,
- * so that there is never more than one chunk to keep. */
+/* Bytes that a socket did not accept at once.  Until it accepts them, the relay does
+ * not read the partner.  So it never keeps more than one chunk. */
 struct rest {
     char *bytes;                /* malloc'd, or NULL */
-    size_t at, len;             /* still to be written: bytes[at .. len) */
+    size_t at, len;             /* bytes[at .. len) are not written yet */
 };
 
-static struct pollfd set[SLOTS];        /* fd is -1 where a slot is free */
+static struct pollfd set[SLOTS];        /* fd is -1 if the slot is free */
 static struct rest rests[SLOTS];
-static nfds_t used = FIRST_PAIR;        /* slots up to the last one taken */
-static nfds_t waiting;                  /* has no partner yet; 0: nobody */
+static nfds_t used = FIRST_PAIR;        /* slots up to the last used one */
+static nfds_t waiting;                  /* a slot without a partner, or 0 */
 
 static nfds_t partner(nfds_t i)
 {
@@ -70,7 +70,8 @@ static void close_pair(nfds_t i)
     close_slot(partner(i));
 }
 
-/* Send, and tell the bytes taken, which may be none; -1 if the pair is lost. */
+/* Sends bytes.  Returns how many the socket accepted, perhaps 0; -1: the pair is
+ * lost. */
 static ssize_t try_send(nfds_t i, const char *bytes, size_t len)
 {
     ssize_t n = send(set[i].fd, bytes, len, MSG_NOSIGNAL);
@@ -122,7 +123,7 @@ static void pass_on(nfds_t i)
         keep_rest(partner(i), chunk + n, (size_t)(len - n));
 }
 
-/* The slot beside whoever waits, or the first of a free pair. */
+/* Finds the slot beside the connection that waits, or the first slot of a free pair. */
 static nfds_t free_slot(void)
 {
     nfds_t i = FIRST_PAIR;
@@ -134,7 +135,7 @@ static nfds_t free_slot(void)
     return i;
 }
 
-/* The first of a pair is not read before there is a second. */
+/* The relay does not read the first connection of a pair before there is a second. */
 static void add(int fd)
 {
     nfds_t i = free_slot();
@@ -187,7 +188,7 @@ static void listen_on(const char *port)
     fflush(stdout);
 }
 
-/* Each look at fd asks whether this turn has closed the pair meanwhile. */
+/* The pair may be closed in the middle of this turn, so each step tests fd again. */
 static void serve(nfds_t i, short seen)
 {
     if (set[i].fd >= 0 && rests[i].bytes != NULL && (seen & POLLOUT))

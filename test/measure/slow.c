@@ -3,12 +3,13 @@
  *     test/bin/slow [-t] [-s SECONDS] CHAT
  *
  * For each approach and each reader, slow starts CHAT -k 0 with two users. User 1
- * reads so many KiB a second. User 2 floods it, so that the server always has a
- * sender that waits for user 1. After 90 s, slow reports whether the server kept
- * user 1, and how much user 1 read. Exit status 1: a server dropped its reader.
+ * reads at a fixed rate. User 2 floods it, so a sender always waits for user 1.
+ * After 90 s, slow reports whether the server kept user 1, and how much user 1
+ * read. Exit status 1: a server dropped its reader.
  *
- * Two readers are promised to be kept. With -t, slow tries the rates from 2 to 40
- * KiB/s, prints them as a table, and its exit status tells nothing about drops.
+ * The README promises that two of these readers are never dropped. With -t, slow
+ * tries rates from 2 to 40 KiB/s and prints a table. Then its exit status tells
+ * nothing about drops.
  *
  * Two kinds of readers differ in how the kernel gives room back to the server:
  *
@@ -84,10 +85,10 @@ static struct trial {
     int log, reads, floods;     /* descriptors; -1: closed */
     char line[LINE];            /* of the log, not complete yet */
     size_t line_len;
-    size_t flood_at;            /* bytes of the message at hand that went out */
+    size_t flood_at;            /* bytes of the present message that are sent */
     double began, ended;        /* seconds */
-    long bytes;                 /* that user 1 read, frame headers included */
-    char why[80];               /* the server dropped user 1; "": it did not */
+    long bytes;                 /* bytes that user 1 read, with frame headers */
+    char why[80];               /* why the server dropped user 1, or "" */
 } trials[MOST];
 
 static int trial_count;
@@ -136,12 +137,12 @@ static bool has_ended(const struct trial *t)
 
 /* ---- The log --------------------------------------------------------------------- */
 
-/* The log tells of a drop at once. On its socket, user 1 would first have to read
- * all that the kernel holds for it. */
+/* slow learns of a drop from the log, because that is at once. On its socket, user 1
+ * would first have to read all bytes in the kernel's buffers. */
 static void take_line(struct trial *t, const char *line)
 {
     if (t->port == 0 && sscanf(line, "chat: listening on 127.0.0.1:%d", &t->port) != 1)
-        fprintf(stderr, "%s\n", line);          /* why it does not listen */
+        fprintf(stderr, "%s\n", line);          /* the reason why it does not listen */
     if (strncmp(line, "user 1 left: ", 13) == 0)
         snprintf(t->why, sizeof t->why, "%.*s", (int)strcspn(line + 13, ";"), line + 13);
 }
@@ -235,10 +236,10 @@ static void start_trial(const struct reader *reader, const char *approach, const
     t->began = now();
 }
 
-/* ---- The reader ------------------------------------------------------------------- */
+/* ---- The reader ------------------------------------------------------------------ */
 
-/* One read a tick, never more than one tick's bytes: a reader that found nothing
- * does not read more later. */
+/* Reads once each tick, and never more than the bytes of one tick. If it found nothing,
+ * it does not read more later. */
 static void read_slowly(struct trial *t)
 {
     static char bytes[65536];
@@ -250,12 +251,12 @@ static void read_slowly(struct trial *t)
         snprintf(t->why, sizeof t->why, "the connection was cut");
 }
 
-/* ---- The flood -------------------------------------------------------------------- */
+/* ---- The flood ------------------------------------------------------------------- */
 
 static unsigned char frame[MESSAGE + 100];      /* RFC 6455 5.2 */
 static size_t frame_size;
 
-/* The mask is four zeros, which alter nothing. */
+/* The mask is four zeros, which change nothing. */
 static void make_frame(void)
 {
     char text[MESSAGE + 80], message[MESSAGE + 1];
@@ -272,7 +273,7 @@ static void make_frame(void)
     frame_size = 8 + len;
 }
 
-/* One frame at most, so that no flood holds up the other trials. */
+/* Sends at most one frame, so that no flood holds up the other trials. */
 static void flood(struct trial *t)
 {
     ssize_t n = send(t->floods, frame + t->flood_at, frame_size - t->flood_at, MSG_NOSIGNAL);
@@ -283,7 +284,7 @@ static void flood(struct trial *t)
         fail("a sender's connection was cut");
 }
 
-/* ---- The loop --------------------------------------------------------------------- */
+/* ---- The loop -------------------------------------------------------------------- */
 
 static void serve(struct trial *t, const struct pollfd *at)
 {
@@ -328,9 +329,10 @@ static void play(int seconds)
             end_trial(&trials[i]);
 }
 
-/* ---- The report ------------------------------------------------------------------- */
+/* ---- The report ------------------------------------------------------------------ */
 
-/* A reader that often found nothing to read shows nothing: its sender was late. */
+/* If the reader often found nothing to read, its sender was late, and the trial proves
+ * nothing. */
 static bool is_flooded(const struct trial *t)
 {
     return (double)t->bytes >= 0.9 * t->reader->rate * 1024 * (t->ended - t->began);
@@ -364,12 +366,12 @@ static void report(void)
 static bool is_kept(const struct trial *t)
 {
     if (*t->why != '\0')
-        fprintf(stderr, "slow: %s: user 1, who reads %d KiB/s (%s), left: %s\n", t->approach,
+        fprintf(stderr, "slow: %s: user 1, at %d KiB/s (%s), left: %s\n", t->approach,
                 t->reader->rate, kinds[t->reader->kind], t->why);
     return *t->why == '\0' && is_flooded(t);
 }
 
-/* ---- main ------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------ */
 
 static void on_signal(int number)
 {
@@ -404,7 +406,7 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_signal);
     atexit(stop_servers);
     make_frame();
-    printf("%d servers, %d s: each has a user who reads slowly, and one who floods it\n",
+    printf("%d servers, %d s: in each, one user reads slowly, and another floods it\n",
            (int)count * APPROACHES, seconds);
     fflush(stdout);
     for (size_t i = 0; i < count; i++)

@@ -1,20 +1,21 @@
-/* soak.c -- load without loss: hundreds of users come, talk, stop reading and
- * leave, well and badly, and books are kept of every message.
+/* soak.c -- checks that no message is lost under load.  Hundreds of users join, chat,
+ * stop reading, and leave in good and bad ways.  soak keeps books of every message.
  *
  *     test/bin/soak [-a APPROACH] [-s SECONDS] [-n CLIENTS] [-r SEED] SERVER
  *
- * The log of the server tells what became of each message that it took.  So
+ * The server's log says what became of each message that the server read.  So:
  *
- *   - what a user sent is in the log, each message once and in order; all of
- *     it, unless it left without a word or the log says that it was dropped;
- *   - what the log calls delivered came to its recipient, once, in order and
- *     unaltered; all of it, unless the recipient left or was dropped like that;
- *   - nothing came of which the log knows nothing.
+ *   - The messages of each user are in the log, each once and in order.  The last ones
+ *     may be missing if the user vanished, or if the log says that it was dropped.
+ *   - Each message that the log calls delivered arrives at its recipient: once, in
+ *     order and unchanged.  The last ones may be missing if the recipient vanished or
+ *     was dropped.
+ *   - No message arrives that is not in the log.
  *
- * And the server took no more memory than is set aside for so many, holds as
- * many descriptors as before when all have left, and ends with status 0.
+ * The server also uses no more memory than its slots need.  When all users have left,
+ * it has as many descriptors as before.  At the end it exits with status 0.
  *
- * A message is  "FROM NUMBER xxxx"  with the ids of users.
+ * The text of a message is  "FROM NUMBER xxxx".  FROM is the sender's id.
  *
  * Order: queues, users and the books, the log, clients: sending, receiving,
  * coming and leaving, the server, the end, main. */
@@ -43,7 +44,7 @@ enum {
     FRAME = PAYLOAD + 100,
     LINE = 1024,                /* bytes of a line of the log */
     BUFFERS = 130,              /* KiB that the server sets aside for a client */
-    PATIENCE_MS = 20000         /* for all to leave, and the server to end */
+    PATIENCE_MS = 20000         /* until all users have left and the server ends */
 };
 
 static struct {
@@ -80,10 +81,10 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* ---- Queues ------------------------------------------------------------------------ */
+/* ---- Queues ---------------------------------------------------------------------- */
 
 struct note {
-    long user, number;          /* from whom, or to whom, and which of its messages */
+    long user, number;          /* the sender or the recipient; the message's number */
 };
 
 struct queue {
@@ -111,13 +112,13 @@ static struct note pop(struct queue *q)
     return q->notes[q->first++];
 }
 
-/* ---- Users and the books ----------------------------------------------------------- */
+/* ---- Users and the books --------------------------------------------------------- */
 
 static struct user {
-    struct queue sent;          /* to whom, which: not in the log yet */
-    struct queue due;           /* from whom, which: in the log, not come yet */
-    struct queue early;         /* come before its line in the log */
-    bool vanished;              /* it left, or was dropped, with bytes on the way */
+    struct queue sent;          /* messages from it that are not in the log yet */
+    struct queue due;           /* messages to it in the log that have not arrived */
+    struct queue early;         /* messages that arrived before their log lines */
+    bool vanished;              /* it vanished or was dropped; some bytes may be lost */
 } *users;
 
 static long user_count;         /* users[1..user_count] */
@@ -172,7 +173,7 @@ static void note_delivery(long to, long from, long number)
         push(&u->due, from, number);
 }
 
-/* ---- The log ------------------------------------------------------------------------- */
+/* ---- The log --------------------------------------------------------------------- */
 
 /* "user 1 -> user 2: ..." is about the next message of user 1. */
 static void note_fate(long from, long to, const char *what)
@@ -210,7 +211,7 @@ static void note_line(const char *line)
     }
 }
 
-/* Returns false at its end. */
+/* Returns false at the end of the log. */
 static bool read_log(int fd)
 {
     static char buf[65536 + LINE];
@@ -231,13 +232,13 @@ static bool read_log(int fd)
     return true;
 }
 
-/* ---- Clients: sending ---------------------------------------------------------------- */
+/* ---- Clients: sending ------------------------------------------------------------ */
 
 static struct client {
-    int fd;                     /* -1: there is none */
+    int fd;                     /* -1: no connection */
     long id;                    /* 0: it waits for its 101 */
-    long number;                /* of messages that it sent */
-    bool leaving;               /* it has said its last, and reads to the end */
+    long number;                /* messages that it has sent */
+    bool leaving;               /* it sends no more, and reads to the end */
     int64_t reads_at, writes_at;        /* milliseconds: not before */
     uint8_t out[8 * FRAME];
     size_t out_at, out_len;
@@ -245,7 +246,7 @@ static struct client {
     size_t in_len;
 } clients[MOST_CLIENTS];
 
-static bool is_over;            /* all are to leave, and nobody comes */
+static bool is_over;            /* all users leave, and no new ones join */
 
 static void put(struct client *c, const void *bytes, size_t len)
 {
@@ -274,9 +275,9 @@ static void put_frame(struct client *c, uint8_t opcode, const void *payload, siz
         masked[i] ^= mask[i % 4];
 }
 
-/* Mostly to somebody who is there, often to one of a few, whose outboxes run
- * full when they do not read; now and then to one who left or is still to come,
- * or to itself. */
+/* Chooses a recipient.  Often it is one of a few popular users: if they do not read,
+ * their outboxes are soon full.  Sometimes it is the sender itself, or a user that has
+ * left or has not joined yet. */
 static long any_recipient(const struct client *c)
 {
     unsigned kind = pick(20);
@@ -306,7 +307,7 @@ static void disconnect(struct client *c)
     *c = (struct client){ .fd = -1 };
 }
 
-/* What is on its way, in either direction, is lost. */
+/* Resets the connection.  Bytes on their way in both directions are lost. */
 static void vanish(struct client *c)
 {
     struct linger reset = { 1, 0 };
@@ -316,8 +317,8 @@ static void vanish(struct client *c)
     disconnect(c);
 }
 
-/* In order, or by something that nobody should do; and then it reads what comes
- * until the server closes. */
+/* Ends the connection with a Close, or by breaking the protocol.  After that, the
+ * client reads until the server closes. */
 static void leave(struct client *c, unsigned way)
 {
     static const uint8_t half[] = { 0x81, 0x85, 1, 2, 3 }, not_masked[] = { 0x81, 0x02, 'h', 'i' };
@@ -341,7 +342,7 @@ static void flush(struct client *c)
         shutdown(c->fd, SHUT_WR);
 }
 
-/* Everything is out; what next? */
+/* The client has sent everything.  Decides what it does next. */
 static void go_on(struct client *c, int64_t now)
 {
     unsigned what = pick(3000);
@@ -359,7 +360,7 @@ static void go_on(struct client *c, int64_t now)
     c->writes_at = now + pick(60);
 }
 
-/* ---- Clients: receiving -------------------------------------------------------------- */
+/* ---- Clients: receiving ---------------------------------------------------------- */
 
 static void take_message(struct client *c, const char *text, size_t len)
 {
@@ -448,7 +449,7 @@ static void come(struct client *c)
     put(c, request, sizeof request - 1);
 }
 
-/* Looks after all clients, and the log, for up to ten milliseconds. */
+/* Reads and writes for all clients, and reads the log, for up to 10 ms. */
 static void turn(int log)
 {
     static struct pollfd polled[MOST_CLIENTS + 1];
@@ -477,9 +478,9 @@ static void turn(int log)
     }
 }
 
-/* ---- The server -------------------------------------------------------------------- */
+/* ---- The server ------------------------------------------------------------------ */
 
-/* Returns the end of its log that we read. */
+/* Starts the server.  Returns a descriptor from which its log can be read. */
 static int start_server(void)
 {
     int log[2], hello[2];
@@ -504,7 +505,7 @@ static int start_server(void)
     return log[0];
 }
 
-/* Where there is no /proc: -1. */
+/* Counts the server's descriptors.  Without /proc, returns -1. */
 static int descriptors_of_server(void)
 {
     char path[60];
@@ -521,7 +522,7 @@ static int descriptors_of_server(void)
     return count;
 }
 
-/* KiB that are in memory; where there is no /proc: 0. */
+/* Returns the server's memory in KiB.  Without /proc, returns 0. */
 static long memory_of_server(void)
 {
     char path[60];
@@ -538,7 +539,7 @@ static long memory_of_server(void)
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-/* ---- The end ------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------- */
 
 static bool are_all_gone(int descriptors)
 {
@@ -601,12 +602,12 @@ static void soak(void)
     }
     stop_server(log);
     close_books();
-    printf("%s, %d s, seed %lu: %ld users, of whom %ld were dropped; %ld messages: %ld delivered, "
+    printf("%s, %d s, seed %lu: %ld users, %ld of them dropped; %ld messages: %ld delivered, "
            "%ld to nobody, %ld lost with a sender and %ld with a recipient that vanished; "
            "memory %ld KiB at half time, %ld KiB at the end\n", opt.approach, opt.seconds,
            opt.seed, user_count, dropped, sent, delivered, to_nobody, lost_from, lost_to,
            memory[0], memory[1]);
-    /* Beside the clients there are those who left, but have not closed yet. */
+    /* Twice the clients, because some have left but are not closed yet. */
     if (memory[1] > 2L * opt.clients * BUFFERS)
         wrong("the server's memory grows", 0);
 }

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Runs the Autobahn cases of sections 1 to 7, 9 and 10 against test/bin/echo (12 and 13 are
-# about compression, which is not offered) and judges by what the report says of each case.
-# Every one has to be OK or INFORMATIONAL, and its closing too: NON-STRICT, which kosoku counts
-# as passed, is what a server gets that refuses bad UTF-8 late.
+# Runs the Autobahn cases of sections 1 to 7, 9 and 10 with test/bin/echo.  (Sections 12
+# and 13 are about compression, and echo has none.)
+#
+# In the report, every case and its close must be OK or INFORMATIONAL.  A server that
+# refuses bad UTF-8 too late gets NON-STRICT.  kosoku counts that as passed, but this
+# script does not.
 set -eu
 cd "$(dirname "$0")/../bin"
 

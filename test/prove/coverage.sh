@@ -1,9 +1,10 @@
 #!/bin/sh
-# Passes the tests with a copy of the tree that gcc has instrumented, and shows which branches
-# they took: of the four protocol files all are wanted, of chat.c 95 %.
+# Runs the tests with an instrumented copy of the tree, and shows which branches they
+# took.  They must take all branches of the four protocol files, and 95 % of those of
+# chat.c.
 #
-# A branch is here what it is to the compiler: each && and || is one, too.  That a failing
-# assert is never seen is left out.
+# The compiler decides what a branch is: each && and || is one, too.  Failing asserts do
+# not count.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -25,7 +26,7 @@ if ! make test CC=gcc CFLAGS='-O0 --coverage' >log 2>&1; then
 fi
 grep -c '^ok ' log | sed 's/$/ tests passed/'
 
-# branches PERCENT FILE...: the table of these files
+# branches PERCENT FILE...: prints the table of these files, and fails below PERCENT
 branches() {
     wanted=$1
     shift

@@ -1,12 +1,13 @@
-/* echo.c -- sends back every message: the shortest server on ws.c alone.
+/* echo.c -- a server that sends back every message.  It uses only ws.c.
  *
- *   echo [PORT]     listens on 127.0.0.1; without a port it takes a free one
+ *   echo [PORT]     listens on 127.0.0.1; without PORT, on a free port
  *
- * Made for outside conformance suites, whose messages have up to 16 MiB.  It
- * shows the three things that a user of ws.h does: parse a request and answer
- * it; give ws_next what was read, and ws_keep the rest; write frames.  What it
- * leaves out, deadlines and a limit on what a slow reader may hold up, is what
- * chat.c is about. */
+ * It serves conformance suites from outside, with messages of up to 16 MiB.  It also
+ * shows the three things that a program does with ws.h:
+ *   - it parses a request and answers it
+ *   - it gives all received bytes to ws_next, and keeps the rest with ws_keep
+ *   - it writes frames
+ * It has no deadlines, and no limit for slow readers.  chat.c has both. */
 
 #include "../../ws.h"
 
@@ -31,12 +32,12 @@ enum {
 
 static struct client {
     bool open;                  /* the handshake is done */
-    bool closing;               /* nothing more is read but its end */
+    bool closing;               /* ignore its input, and wait for the end */
     struct ws_decoder ws;
     size_t in_used, out_at, out_used;
 } clients[CLIENTS];
 
-/* Index 0 is the listener's, and that of client i is i + 1. */
+/* Index 0 is the listener.  Client i has index i + 1. */
 static struct pollfd watched[1 + CLIENTS];
 static uint8_t inbox[CLIENTS][INBOX_SIZE], outbox[CLIENTS][OUTBOX_SIZE];
 
@@ -105,7 +106,7 @@ static void digest(int i)
 
     if (!c->open && !c->closing)
         shake_hands(i);
-    /* A frame is decoded only while there is room for its echo. */
+    /* Decode a frame only if there is room for its echo. */
     while (c->open && OUTBOX_SIZE - c->out_at - c->out_used >= LIMIT + WS_HEADER_MAX && answer(i))
         ;
     if (c->open)
@@ -122,7 +123,7 @@ static void receive(int i)
         return;
     }
     if (c->closing)
-        return;                 /* thrown away */
+        return;                 /* ignore the input */
     c->in_used += (size_t)n;
     digest(i);
 }
@@ -144,7 +145,7 @@ static void send_out(int i)
     if (c->closing)
         shutdown(watched[1 + i].fd, SHUT_WR);
     else
-        digest(i);              /* frames may have waited for room */
+        digest(i);              /* now there may be room for the next echo */
 }
 
 static void welcome(int listener)
@@ -186,8 +187,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < CLIENTS; i++)
         watched[1 + i].fd = -1;
     for (;;) {
-        /* With output waiting, a client is not read: its sockets, and so the
-         * client, have to wait. */
+        /* If the client has output that is not written yet, do not read it.  Its
+         * socket fills up, so the client must wait. */
         for (int i = 0; i < CLIENTS; i++)
             watched[1 + i].events = clients[i].out_used > 0 ? POLLOUT : POLLIN;
         if (poll(watched, 1 + CLIENTS, -1) < 0)

@@ -1,16 +1,18 @@
 #!/bin/sh
-# json-suite.sh DIR -- sends the documents of the public JSONTestSuite (its directory
-# test_parsing) to the server, each as one more member of a message, before and after the two
-# fields, and each as the whole message.
+# json-suite.sh DIR -- sends the documents of the public JSONTestSuite to the server.
+# DIR is the directory test_parsing of the suite.
 #
-#   y_   delivered; as the whole message refused, since the fields are missing
-#   n_   refused: with a notice; with Close 1007 if it is not UTF-8; with Close 1009 if it is
-#        larger than the limit of a message
-#   i_   delivered or refused
+# Each document is sent in three ways: as one more member of a message before the two
+# fields, as one behind them, and as the whole message.  Its name says what must happen:
 #
-# Each document has a server and a script for peer of its own: R, user 1, is the recipient,
-# users 2 to 4 are the senders.  R must get what is right and nothing else, and the server must
-# end with status 0.
+#   y_   the message is delivered; the document alone is refused, without the fields
+#   n_   the message is refused: with a notice; with Close 1007 if it is not UTF-8; with
+#        Close 1009 if it is over the limit of a message
+#   i_   the message is delivered or refused
+#
+# Each document has its own server and its own script for peer.  R, user 1, is the
+# recipient, and users 2 to 4 are the senders.  R must get the right messages and no
+# others, and the server must exit with status 0.
 set -eu
 
 fail() {
@@ -27,7 +29,7 @@ in_hex() {
     od -An -v -tx1 | tr -d ' \n'
 }
 
-# send NAME ID HEX: in a masked text frame; $verdict says what must come of it
+# send NAME ID HEX: sends HEX in a masked text frame, and expects the result in $verdict
 send() {
     size=$((${#3} / 2))
     if [ $size -lt 126 ]; then
@@ -53,7 +55,7 @@ send() {
     [ $verdict = either ] || echo 'R quiet'
 }
 
-# document FILE: its script
+# document FILE: prints the script for this document
 document() {
     case ${1##*/} in
         y_*) verdict=delivered ;;

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""mutation.py -- would the tests notice?  Changes json.c and ws.c in one small place at a time,
-and passes the tables of unit.c to each of these mutants.
+"""mutation.py -- checks that the tests notice small faults in json.c and ws.c.
 
     python3 test/prove/mutation.py [FILE...]    needs cc, and a sanitizer for the second try
 
-A mutant is killed if the tables fail, crash, or do not end.  One that they take is tried once
-more with the sanitizers, which see a byte read too many.  One that compiles to the very same code
-as the original is none.  What survives has to stand in test/prove/mutation.txt with its reason, and of
-all together at least 95 % have to be killed.
+It makes mutants: copies of a file with one small change.  It runs the tables of unit.c with
+each mutant:
+  - If the tables fail, crash, or do not end, the mutant is killed.
+  - If they pass, they run once more with the sanitizers, which notice a read beyond a buffer.
+  - If the compiler makes the same code as for the original, the mutant does not count.
+Every survivor must stand in test/prove/mutation.txt with a reason.  At least 95 % of all mutants
+must be killed.
 
 Order: making mutants, trying them, the list of survivors, main.
 """
@@ -23,14 +25,14 @@ FILES = ["json.c", "ws.c"]
 PROTOCOL = ["ws.c", "json.c", "sha1.c", "base64.c"]
 TABLES = {"json.c": ["json"], "ws.c": ["request", "origin", "frames", "utf8", "write"]}
 WANTED = 0.95
-SECONDS = 20                            # for tables that take a fraction of one
+SECONDS = 20                            # the tables need less than one
 CC = ["cc", "-std=c99", "-D_POSIX_C_SOURCE=200809L", "-w"]
 SANITIZED = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 WORK = "test/bin/mutation"
 
 # ---- Making mutants
 
-# What stands in the code, and what may stand there instead.
+# A token of the code, and the tokens that replace it.
 SWAPS = {
     "<": ["<=", ">="], "<=": ["<", ">"], ">": [">=", "<="], ">=": [">", "<"],
     "==": ["!="], "!=": ["=="], "&&": ["||"], "||": ["&&"],
@@ -52,13 +54,13 @@ STATEMENT = re.compile(r"^(?!return|static|const|struct|enum|typedef|case|defaul
 
 
 def without_comments(text):
-    """The same places, with spaces for comments."""
+    """Replaces each comment by spaces, so that all other places stay the same."""
     blank = lambda m: m.group(0) if m.group(0)[0] == '"' else re.sub(r"[^\n]", " ", m.group(0))
     return re.sub(r'"(?:\\.|[^"\\\n])*"|/\*.*?\*/', blank, text, flags=re.DOTALL)
 
 
 def instead_of(match):
-    """What may stand for a token."""
+    """The tokens that replace a token."""
     text = match.group(0)
     if match.lastgroup == "number":
         n = int(text, 0)
@@ -69,7 +71,7 @@ def instead_of(match):
 
 
 def conditions(line):
-    """The places of what an `if` or `while` of this line asks, where it ends on it."""
+    """The places of the conditions of `if` and `while` that end on this line."""
     for match in re.finditer(r"\b(?:if|while) \(", line):
         depth, at = 1, match.end()
         while at < len(line) and depth > 0:
@@ -112,7 +114,7 @@ def passes(program, tables):
 
 
 def others(name, flags, kind):
-    """Objects of all but the file that changes."""
+    """Compiles all files except the one that changes."""
     made = []
     for source in [f for f in PROTOCOL if f != name] + ["test/unit.c"]:
         made.append("%s/%s-%s-%s.o" % (WORK, name, kind, os.path.basename(source)))
@@ -127,7 +129,7 @@ def object_code(path):
 
 
 class Subject:
-    """One file, of which mutants are tried."""
+    """A file whose mutants are tried."""
 
     def __init__(self, name):
         self.name = name
@@ -140,7 +142,7 @@ class Subject:
             sys.exit("the tables fail for %s as it is" % name)
 
     def attempt(self, text, place, original):
-        """Returns its code if it survives, else why it does not."""
+        """Returns the mutant's code if it survives; if not, the reason."""
         source = "%s/%s-%s" % (WORK, place, self.name)
         made, program = source + ".o", source + ".bin"
         with open(source, "w", encoding="utf-8") as f:
@@ -174,7 +176,7 @@ class Subject:
 # ---- The list of survivors: file, line and mutated line, which do not depend on line numbers
 
 def explained():
-    """A reason stands above those that it is for: `- file: line  =>  mutated line`."""
+    """Reads lines `- file: line  =>  mutated line`.  The reason stands above such lines."""
     with open("test/prove/mutation.txt", encoding="utf-8") as f:
         return {line[2:].strip() for line in f if line.startswith("- ")}
 
@@ -186,7 +188,7 @@ def as_listed(name, line, mutated):
 # ---- main
 
 def run(name, known, seen):
-    """Returns how many were killed, of how many, and prints who is not explained."""
+    """Returns how many mutants were killed and how many there are.  Prints survivors without a reason."""
     subject = Subject(name)
     jobs = list(enumerate(mutants(subject.text)))
     counts = {}

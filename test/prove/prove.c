@@ -1,20 +1,23 @@
-/* prove.c -- what Frama-C's Eva is asked to look at, by test/prove/prove.sh.
+/* prove.c -- calls the protocol files for a proof by Frama-C's Eva
+ * (test/prove/prove.sh).
  *
- * Each function calls a part of the protocol files with bytes, lengths and state
- * that Eva takes to be anything at all.  If it raises no alarm, no such input
- * makes the code read or write outside of its buffers, overflow a signed number,
- * or read what was never set.
+ * Each function calls a part of the protocol files.  Eva assumes that the bytes, the
+ * lengths and the state may have any values.  If Eva raises no alarm, three faults
+ * cannot happen with any input:
+ *   - a read or a write outside of a buffer
+ *   - the overflow of a signed number
+ *   - a read of a variable that was never set
  *
- * Eva knows of each position in a buffer how large it may be, but not that one
- * position is at most another.  Most of the code needs no more: it compares an
- * index with the end of its buffer where it uses it.  What decodes frames rests
- * on  start <= end <= at <= len  instead (struct ws_decoder), so that these
- * functions are called for each choice of positions in a buffer of ROOM bytes,
- * and the checks behind each call say that what they leave is such a choice:
- * by that, what is true for one call is true for any number of them.
+ * Eva knows the smallest and the largest value of each position in a buffer.  It does
+ * not know that one position is at most another.  Most of the code does not depend on
+ * that: it compares an index with the end of its buffer before it uses the index.  But
+ * the decoder depends on  start <= end <= at <= len  (struct ws_decoder).  So its
+ * functions are called with every choice of positions in a buffer of ROOM bytes.
+ * Checks behind each call show that the new positions are such a choice, too.  So the
+ * proof for one call is a proof for any number of calls.
  *
- * Not shown: ws_write_response.  It leaves its bounds to snprintf, of which Eva
- * does not know that what it writes ends with a NUL. */
+ * There is no proof for ws_write_response.  It uses snprintf, and Eva does not know
+ * that snprintf's output ends with a NUL. */
 
 #include "../../json.h"
 #include "../../ws.c"
@@ -42,7 +45,7 @@ void prove_sha1(void)
     sha1(input, any_length(LEN), digest);
 }
 
-/* What is decoded is a key of the handshake: 16 bytes, or refused. */
+/* Decodes a key of the handshake, which must be 16 bytes. */
 void prove_base64(void)
 {
     size_t size = 0;
@@ -68,7 +71,7 @@ void prove_request(void)
     ws_parse_request(input, any_length(LEN), "notices", &r);
 }
 
-/* What inet_pton does with the copy of a host is the system's affair. */
+/* Eva does not look into inet_pton, because the system provides it. */
 void prove_origin(void)
 {
     struct ws_origin allowed[2];
@@ -128,7 +131,7 @@ static void prove_header(size_t at)
     }
 }
 
-/* A control frame of each length, from each place. */
+/* Decodes control frames of each length, at each place. */
 static void prove_control(size_t at, uint8_t len)
 {
     struct ws_decoder d = any_decoder(0, 0, 0);
@@ -155,7 +158,8 @@ static void prove_payload(size_t end, size_t at, uint64_t left)
     //@ assert d.end <= d.at <= ROOM;
 }
 
-/* Eva wants a byte to be where memmove is told to take none. */
+/* Eva wants a valid address even for a memmove of 0 bytes, so the buffer has one byte
+ * more. */
 static uint8_t larger_room[ROOM + 1];
 
 static void prove_keep(size_t start, size_t end, size_t at, bool whole)
@@ -183,7 +187,7 @@ void prove_frames(void)
     }
 }
 
-/* The bytes themselves make no difference here. */
+/* The values of the bytes make no difference here. */
 void prove_keeping(void)
 {
     for (size_t at = 0; at <= ROOM; at++)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# prove.sh [WHAT...]: lets Frama-C's Eva look at what test/prove/prove.c calls, all of it by default.
+# prove.sh [WHAT...]: runs Frama-C's Eva on the functions of test/prove/prove.c: WHAT,
+# or all.
 set -eu
 cd "$(dirname "$0")/../.."
 out=test/bin/prove
@@ -10,7 +11,7 @@ if ! command -v frama-c >/dev/null; then
     exit 1
 fi
 
-# prove WHAT [OPTION...]: fails if Eva raises an alarm, or does not come to its end
+# prove WHAT [OPTION...]: fails if Eva raises an alarm, or does not finish
 prove() {
     what=$1
     shift

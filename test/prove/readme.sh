@@ -1,41 +1,41 @@
 #!/usr/bin/env bash
-# readme.sh -- does what README.md says still hold?
+# readme.sh -- checks that a README is still true.
 #
 #     readme.sh replay README     plays its transcripts, with the ./chat that was built;
 #                                 needs script (util-linux), which makes terminals, and
 #                                 env that can reset signals (coreutils)
 #     readme.sh names README      looks up each name in it: see "Names" below
 #
-# Both print what is not true any more and end with status 1: replay the first line, names
-# all of them.
+# If something is not true, readme.sh prints it and exits with status 1.  replay stops
+# at the first wrong line.  names prints all wrong names.
 #
-# A transcript is a block fenced with ```console, and looks as the terminal does:
+# A transcript is a block fenced with ```console.  It looks like a terminal:
 #
-#     # terminal 2: user 1    what follows is seen in terminal 2 (1 to 9)
-#     $ COMMAND               typed at the prompt of a shell; a \ at the end goes on below
-#     ^C  ^Z                  pressed; what the program says to that may stand behind it
-#     {"recipient_id":...     while websocat (or a file named client) runs: typed, like each
-#                             line but those that begin with {"sender_id": or websocat
-#     anything else           what the program prints, line for line
-#     ...                     alone any lines; within a line any characters
+#     # terminal 2: user 1    the next lines are in terminal 2 (1 to 9)
+#     $ COMMAND               typed at the prompt of the shell; a \ at the end continues
+#                             it on the next line
+#     ^C  ^Z                  this key is pressed; the program's answer may follow it
+#     {"recipient_id":...     typed while websocat (or a file named client) runs, like
+#                             all lines except {"sender_id":... and websocat...
+#     anything else           a line that the program prints
+#     ...                     alone: any lines; within a line: any characters
 #
-# A block that names no terminal has one of its own, in which each command comes to its end
-# and all its output is shown.  In a named one a program may go on when the block ends, and
-# what it prints behind the last line shown need not be shown.
+# A block without a terminal's name has its own terminal.  There, each command must end,
+# and the block must show all its output.  In a named terminal, a program may run on
+# when the block ends, and the block need not show its later output.
 #
-# The lines are played in the order in which they stand.  What is to be printed has twenty
-# seconds to appear.  A command has begun when it has printed something, or the server has
-# logged something, or it has ended; so the first to start websocat is user 1.
+# readme.sh plays the lines in their order.  Each printed line must appear within 20 s.
+# A command has begun when it has printed something, when the server has logged
+# something, or when it has ended.  So the first websocat in the README is user 1.
 #
-# At each heading of level 2 all that runs is ended, and a fresh ./chat is started in
-# terminal 1, unless the first command is ./chat, or make && ./chat, itself.
+# At each heading of level 2, readme.sh ends all programs.  Then it starts a new ./chat
+# in terminal 1, unless the first command is ./chat or make && ./chat.
 #
-# Ports 8080 to 8089 are replaced by others that are free, with as many digits.  Two things
-# need no "...": ports of five digits, which the system chose, are all alike; and a machine
-# may have ::1 and prefer it, or have none.
+# Free ports with four digits replace the ports 8080 to 8089.  Two differences need no
+# "...": the system chooses ports of five digits, and a machine may or may not have ::1.
 #
-# A block of another kind that begins with a comment with the name of a file alone, as in
-# "# client.py", is saved under that name where the commands then run.
+# A block of another kind may begin with a comment that is only a file name, such as
+# "# client.py".  readme.sh saves it as this file, in the directory of the commands.
 #
 # Order: ends, what a terminal shows, terminals, the lines of a README, names. */
 
@@ -48,7 +48,7 @@ TERMINALS='0 1 2 3 4 5 6 7 8 9' # 0 is the one without a name
 readme=${2-}
 number=0                        # of the line at hand
 pid=() shown=() gap=() talks=() # of each terminal: of script; the lines of its output that
-                                # were shown; a "..." came last; see "while websocat runs"
+                                # were shown; a "..." came last; websocat runs there
 
 # ---- Ends ------------------------------------------------------------------------
 
@@ -61,7 +61,7 @@ fail() {
     exit 1
 }
 
-# close_terminal TERMINAL: as if its window were closed; what runs in it gets SIGHUP.
+# close_terminal TERMINAL: closes it like a window.  Its programs get SIGHUP.
 close_terminal() {
     if [ -n "${pid[$1]-}" ]; then
         kill -HUP "$(cat "$work/$1.shell")"
@@ -78,20 +78,21 @@ close_all() {
     rm -rf "$work"
 }
 
-# ---- What a terminal shows -------------------------------------------------------
+# ---- The screen of a terminal ----------------------------------------------------
 
-# Has the shell its prompt?  That begins with a mark that nobody sees.
+# Does the shell show its prompt?  The prompt begins with an invisible mark.
 is_idle() {
     [ "$(tail -c 3 "$work/$1.out")" = $'\005$ ' ]
 }
 
-# The lines that were not shown yet; of a prompt nothing, until a command stands behind it.
+# Prints the lines of output that the README has not shown yet.  A prompt does not count
+# until there is a command behind it.
 unseen() {
     sed -e $'s/\r*$//; s/^\005//; $ s/\005\\$ $//; $ s/^\\$ $//; s/\005/\\\n/' "$work/$1.out" |
         tail -n +$((shown[$1] + 1))
 }
 
-# Sets $text to a line as the README has it, whatever the machine and the port.
+# Sets $text to the line with the README's ports and addresses in place of real ones.
 normalize() {
     text=${1//:$prefix/:808}
     text=${text//-p $prefix/-p 808}
@@ -103,8 +104,8 @@ normalize() {
     done
 }
 
-# Is the next line of this terminal, or behind a "..." one of the next, like that pattern?
-# If not, $got is the line that stands there.
+# Does the next line of this terminal match the pattern?  After a "...", any later line
+# may match.  If no line does, $got is the next line.
 find_line() {
     local t=$1 pattern=$2 n=0 line whole=1
     got=
@@ -112,7 +113,7 @@ find_line() {
         IFS= read -r line || whole=
         n=$((n + 1))
         normalize "$line"
-        # A line that has not ended may still become the right one.
+        # The last line may be incomplete, and match later.
         if [ "$whole$text" ] && [[ $text == $pattern ]]; then
             shown[t]=$((shown[t] + n)) gap[t]=
             return 0
@@ -124,7 +125,7 @@ find_line() {
     return 1
 }
 
-# shows TERMINAL LINE [typed]: before long it does
+# shows TERMINAL LINE [typed]: waits until the terminal shows this line
 shows() {
     local t=$1 is_typed=${3-} was_idle pattern deadline=$((SECONDS + PATIENCE))
     normalize "$2"
@@ -147,14 +148,14 @@ press() {
     printf '%b' "$2" 1<>"$work/$1.in"
 }
 
-# type_line TERMINAL LINE: as the README has it, with the prompt if there is one
+# type_line TERMINAL LINE: types the README's line, without its prompt
 type_line() {
     local typed=${2#$ }
     printf '%s\n' "${typed//808/$prefix}" 1<>"$work/$1.in"
     shows "$1" "$2" typed
 }
 
-# What runs there comes to its end, and all that it printed was shown.
+# Waits until the program has ended.  The README must have shown all its output.
 await_end() {
     local t=$1 rest deadline=$((SECONDS + PATIENCE))
     [ -n "${pid[t]-}" ] || return
@@ -173,7 +174,7 @@ open_terminal() {
     rm -f "$work/$t.in"
     mkfifo "$work/$t.in"
     : >"$work/$t.out"
-    # What ignores SIGINT, as all behind & does, would pass that on.
+    # A program that was started with & ignores SIGINT, and its children would, too.
     SHELL=/bin/sh TERMINAL=$t WORK=$work env --default-signal \
         script -qfc 'exec bash --noprofile --rcfile "$WORK/rc" --noediting -i' /dev/null \
         <>"$work/$t.in" >"$work/$t.out" 2>&1 3>&- 4>&- &
@@ -181,7 +182,7 @@ open_terminal() {
     await_end "$t"
 }
 
-# What a new terminal's shell reads first.
+# Writes the settings that the shell of each terminal reads.
 write_settings() {
     mkdir "$work/home" "$work/bin"
     ln -s "$ROOT"/* "$work/home"
@@ -204,7 +205,7 @@ size_of_log() {
     [ -z "$server" ] || wc -c <"$work/$server.out"
 }
 
-# begins TERMINAL LOG: its command does
+# begins TERMINAL LOG: waits until the command in this terminal has begun
 begins() {
     local t=$1 log=$2 deadline=$((SECONDS + PATIENCE))
     until is_idle "$t" || unseen "$t" | grep -q '' || [ "$(size_of_log)" != "$log" ]; do
@@ -213,7 +214,7 @@ begins() {
     done
 }
 
-# The server is stopped last, so that it has nobody to wait for.
+# Stops the server last, so that it need not wait for clients.
 end_section() {
     local t
     for t in $TERMINALS; do
@@ -285,7 +286,7 @@ play() {
     fi
 }
 
-# The first line of a block that is no transcript.
+# Reads the first line of a block that is not a transcript.
 save_as() {
     file=/dev/null
     if [[ $1 =~ ^('#'|'//'|'<!--'|'/*')\ ([a-z0-9_-]+\.[a-z]+)(' -->'|' */')?$ ]]; then
@@ -294,7 +295,7 @@ save_as() {
     fi
 }
 
-# The first three digits of ports that are free, as it seems.
+# Finds three digits that begin ports that seem to be free.
 free_prefix() {
     local n
     while n=$((RANDOM % 800 + 200)); do
@@ -330,33 +331,34 @@ replay() {
 
 # ---- Names -----------------------------------------------------------------------
 #
-# Each of these is looked up, wherever it stands in the README:
+# These must exist wherever they stand in the README:
 #
-#     [text](#heading)    there is such a heading
-#     [text](FILE)        there is such a file
+#     [text](#heading)    the heading is in the README
+#     [text](FILE)        the file exists
 #     FILE                a name that ends in .c .h .sh .md .py .html .bats or .bash, or
-#                         begins with test/; a * is a pattern.  The tree has it, or the
-#                         Makefile builds it, or a block of the README makes it
-#     `name` in FILE      the file defines a function, or has a constant, of that name;
-#                         likewise `name` at the top of FILE
-#     make TARGET         in `code`, after "$ " and in an indented block: the Makefile has it
+#                         begins with test/; a * is a pattern.  The file is in the tree,
+#                         or the Makefile builds it, or a block of the README makes it
+#     `name` in FILE      the file defines a function or has a constant with this name;
+#                         the same for `name` at the top of FILE
+#     make TARGET         (in `code`, after "$ ", in an indented block) a target of the
+#                         Makefile
 #
-# These are looked up in `code` only, not in blocks:
+# These must exist if they stand in `code`, but not in blocks:
 #
 #     `name`              a word of the program: a function, a constant, a field, a call.
-#                         A comment does not count; of strings, those of one word do
+#                         Comments do not count.  A string of one word does
 #     name(  name[  a_b   the same, also as a part of longer code
-#     `struct name`       the program declares it
+#     `struct name`       a struct that the program declares
 #     `NAME=...`          a variable of the Makefile, also after `make`
 #     `-x`  `./chat -x`   an option that chat -h lists.  `-x` alone may also be an option of
-#                         another program, which stands in a block or in the Makefile
-#     `./chat -a NAME`    an approach that chat -h lists; likewise `-a NAME`
+#                         another program in a block or in the Makefile
+#     `./chat -a NAME`    an approach that chat -h lists; the same for `-a NAME`
 #
-# In blocks fenced with ```text, which are pictures, these are: a_b, A_B and words of three
-# or more capitals.
+# Blocks fenced with ```text are pictures.  In them, these must exist: a_b, A_B, and
+# words of three or more capitals.
 #
-# Names of POSIX, of tools and of other systems, which the program does not use, stand here;
-# a README that names another one adds it:
+# The next list has names of POSIX, of tools and of other systems that the program does
+# not use.  If a README names another one, add it here:
 OTHERS='SO_REUSEPORT bash channel epoll fg hi http isatty kqueue malloc nil pipx script
     strftime websocat'
 
@@ -365,7 +367,7 @@ wrong() {
     status=1
 }
 
-# As GitHub makes them of the headings.
+# Prints the anchors that GitHub makes of the headings.
 anchors() {
     awk '/^```/ { fenced = !fenced } !fenced && /^#+ /' "$readme" | tr 'A-Z' 'a-z' |
         sed 's/^#* //; s/[^a-z0-9 _-]//g; s/ /-/g'
@@ -392,7 +394,7 @@ check_files() {
     done
 }
 
-# is_in NAME FILE: a constant stands anywhere, anything else is defined in the first column
+# is_in NAME FILE: a constant may stand anywhere; others must be defined in column 1
 is_in() {
     case $1 in
         *[a-z]*) grep -qwE "^[a-z#}].*$1" "$ROOT/$2" ;;
@@ -416,8 +418,8 @@ check_targets() {
     done
 }
 
-# The words of the program, a line each: names, and what is one word between the quotes of
-# a string, plain or escaped.
+# Prints the words of the program, one on a line: names, and strings of one word, with
+# plain or escaped quotes.
 words() {
     awk '
         function print_words(code,    n, word, i) {
@@ -452,13 +454,13 @@ words() {
         }' "$ROOT"/*.[ch] | sort -u
 }
 
-# The `code` of README, without its quotes, a line each.
+# Prints the pieces of `code` in the README, one on a line, without their quotes.
 code() {
     awk '/^[> ]*```/ { fenced = !fenced; next } !fenced' "$readme" | tr '\n' ' ' |
         grep -oE '`[^`]+`' | tr -d '`' | sort -u
 }
 
-# blocks [KIND]: the lines of those that are fenced
+# blocks [KIND]: prints the lines of fenced blocks
 blocks() {
     awk -v kind="${1-}" '
         /^[> ]*```/ { fenced = !fenced; wanted = fenced && index($0, "```" kind); next }
@@ -474,7 +476,7 @@ check_variable() {
     grep -qF -e "\$($1)" -e "\$($1:" "$ROOT/Makefile" || wrong "there is no $1 in the Makefile"
 }
 
-# check_options CODE: begins with an option, or with the name of the server
+# check_options CODE: checks code that begins with an option or with the server's name
 check_options() {
     local word before=
     set -f
@@ -494,7 +496,7 @@ check_options() {
     set +f
 }
 
-# check_names TEXT PATTERN: what in it looks like that
+# check_names TEXT PATTERN: checks the names in TEXT that match PATTERN
 check_names() {
     local name
     for name in $(grep -oE "$2" <<<"$1" | tr -c 'A-Za-z0-9_\n' '\n' | sort -u); do
