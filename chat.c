@@ -343,8 +343,7 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* c can't be reached any more.  What was to be sent to it is lost, and `from` bytes that
- * it sent. */
+/* c can't be reached any more.  Its outbox is lost, and so are `from` bytes that it sent. */
 static void log_gone(const struct client *c, const char *why, size_t from)
 {
     if (c->id != 0 && c->out_used + from > 0)
@@ -469,7 +468,7 @@ static bool is_open(int place)
     }
 }
 
-/* May a newcomer put something there, or would it pass those who wait? */
+/* May a newcomer put something there now?  It does not pass the clients that wait. */
 static bool may_enter(int place)
 {
     return is_open(place) && !has_waiters(place);
@@ -875,7 +874,7 @@ static void flush_all(void)
 }
 
 /* A parked client continues.  It is read once more: a client whose inbox is used up would
- * lose its share to those that have more in theirs. */
+ * lose its share to clients with more in theirs. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -905,7 +904,7 @@ static void continue_parked(void)
             continue_client(&clients[who]);
         } else {
             router_run();
-            i = 0;              /* the queue and the door may be open now, for the first */
+            i = 0;              /* the queue and the door may be open now: start again */
         }
     }
 }
@@ -956,7 +955,7 @@ static void refuse(struct client *c, const uint8_t *buf, const struct ws_request
     respond(c, r->status, body, r->head);
 }
 
-/* The lowest ids of those who are online, in order; returns how many. */
+/* Writes the lowest ids of the users online, in order.  Returns how many. */
 static int lowest_ids(int64_t ids[SHOWN_IDS], int *total)
 {
     int n = 0;
@@ -1050,9 +1049,9 @@ static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_
 }
 
 /* ---- The page ----
- * What a browser gets: a client for everyone who has no other.  It is one text that
- * needs no other file, of at most 4,095 characters: C99 promises no longer literal.
- * What came from the network enters the page as text, never as HTML. */
+ * The client of everybody who has only a browser.  It is one text that needs no other
+ * file, of at most 4,095 characters, because C99 promises no longer literal.  The script
+ * shows messages as text, never as HTML. */
 
 static const char page[] =                      /* %s: who is online */
     "<!doctype html>\n"
@@ -1262,7 +1261,7 @@ static void output_failed(struct client *c, const char *why)
         drop(c, why);
         return;
     }
-    log_gone(c, why, 0);        /* what it sent still counts */
+    log_gone(c, why, 0);        /* its messages are still delivered */
     c->broken = true;
     empty_outbox(c);
 }
@@ -1397,7 +1396,7 @@ static void remove_client(struct client *c)
     free_seat(c);
 }
 
-/* When stopping: the last moment for the peers to take what is left for them. */
+/* When stopping, the server waits until then for the peers to take what is queued. */
 static int64_t end_of_stopping(void)
 {
     int64_t last = stop_began;
@@ -1764,7 +1763,7 @@ static void on_signal(int number)
     errno = saved;
 }
 
-/* What is still queued has found no room in this turn either, and is lost. */
+/* The queued messages found no room in this turn either, so they are lost. */
 static void empty_queue(void)
 {
     unpark(ROUTER);
@@ -1874,7 +1873,7 @@ static void catch_signals(void)
     sigprocmask(SIG_UNBLOCK, &ours, NULL);
 }
 
-/* Each client needs a descriptor, beside those that are open already. */
+/* Each client needs a descriptor.  Some may be open already, inherited from the parent. */
 static void raise_descriptor_limit(void)
 {
     enum { MARGIN = 1024 };     /* for inherited ones */
