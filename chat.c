@@ -1600,6 +1600,7 @@ static int look(void)
     if (seen < 0 && errno != EINTR) {
         log_failure("poll");
         nanosleep(&pause, NULL);
+        watched[0].revents = POLLIN;    /* a signal may have come */
     }
     move_clock();
     if (seen > (watched[0].revents != 0 ? 1 : 0))
@@ -1814,8 +1815,8 @@ static void turn(void)
     continue_parked();
     if (last_full_look == now)
         expire_all();
-    if (watched[0].revents != 0 || stop_signal != 0)
-        obey_signals();         /* also if poll fails for ever */
+    if (watched[0].revents != 0)
+        obey_signals();
     flush_all();
     tidy();
     for (int i = 0; i < listener_count; i++)

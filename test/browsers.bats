@@ -88,7 +88,7 @@ two_pages_talk() {
     page Bob close
     page Ann sees '#online' '1, users 1'
     page Ann clean
-    run ! logged 426            # nobody asked for an icon
+    run ! logged ": 426: "           # nobody asked for an icon
 }
 
 @test "chromium: two pages talk to each other" { two_pages_talk chromium; }

@@ -129,7 +129,7 @@ END
 @test "after an error at the start, the server exits with 1, even if it cannot print the reason" {
     start_chat -l 127.0.0.1
     by 'exec "$@" <&- >&- 2>&-'
-    run -1 timeout 10 "$BATS_TEST_TMPDIR/chat" -l 127.0.0.1 -p "$PORT"
+    run -1 within 10 "$BATS_TEST_TMPDIR/chat" -l 127.0.0.1 -p "$PORT"
 }
 
 # ---- Signals
@@ -624,7 +624,7 @@ END
 
 @test "without any loopback address, the server prints one line and exits with 1" {
     in_a_net 'ip link set lo up && ip address flush dev lo'
-    run -1 timeout 10 "$BATS_TEST_TMPDIR/chat" -p 8080
+    run -1 within 10 "$BATS_TEST_TMPDIR/chat" -p 8080
     [ "${#lines[@]}" -eq 1 ]
     starts_with "$output" "chat: cannot listen on "
 }

@@ -59,7 +59,7 @@ local -A table
 cat |& grep x
 cat &>>log
 END_OF_LINES
-    # These are in order: the last line of a function, and what has a way out.
+    # These are allowed: the last line of a function, and a check with its own way out.
     printf '%s\n' 'f() {' '    [[ $x == y ]] || return 1' '    local x=${1:-2}' '    [[ $x == y ]]' '}' \
         >"$BATS_TEST_TMPDIR/draft.bash"
     not_for_bash_3 "$BATS_TEST_TMPDIR/draft.bash"

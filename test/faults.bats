@@ -137,7 +137,7 @@ END
 
 @test "if poll cannot handle all slots, the server prints one line and exits with 1" {
     # As macOS does with more than 10,240; here with any number.
-    run -1 failing 'poll EINVAL 1' timeout -s KILL 10 "$ROOT/chat" -p 0
+    run -1 within 10 failing 'poll EINVAL 1' "$ROOT/chat" -p 0
     contains "${lines[0]}" "chat: " poll
     starts_with "${lines[1]}" "shim: poll EINVAL 1: "
     [ ${#lines[@]} -eq 2 ]

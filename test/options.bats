@@ -212,19 +212,19 @@ END
     start_chat "${addresses[@]}"
     all_answer 127.0.0.{1..8}
     stop_chat
-    run -2 --separate-stderr timeout 10 "$ROOT/chat" -p 0 "${addresses[@]}" -l 127.0.0.9
+    run -2 --separate-stderr within 10 "$ROOT/chat" -p 0 "${addresses[@]}" -l 127.0.0.9
     [ -z "$output" ]
     contains "${stderr_lines[0]}" "chat: -l " 8
     contains "$stderr" "usage: chat "
 }
 
 @test "if one of several -l cannot be used, the server prints one line and exits with 1" {
-    run -1 timeout 10 "$ROOT/chat" -p 0 -l 127.0.0.1 -l 192.0.2.1
+    run -1 within 10 "$ROOT/chat" -p 0 -l 127.0.0.1 -l 192.0.2.1
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: cannot listen on 192.0.2.1:"
     unless_here 127.0.0.2
     start_chat -l 127.0.0.2
-    run -1 timeout 10 "$ROOT/chat" -p "$PORT" -l 127.0.0.1 -l 127.0.0.2
+    run -1 within 10 "$ROOT/chat" -p "$PORT" -l 127.0.0.1 -l 127.0.0.2
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: cannot listen on 127.0.0.2:$PORT: address already in use"
 }

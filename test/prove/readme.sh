@@ -24,7 +24,7 @@
 # and the block must show all its output.  In a named terminal, a program may run on
 # when the block ends, and the block need not show its later output.
 #
-# readme.sh plays the lines in their order.  Each printed line must appear within 10 s.
+# readme.sh plays the lines in their order.  Each printed line must appear within 20 s.
 # A command has begun when it has printed something, when the server has logged
 # something, or when it has ended.  So the first websocat in the README is user 1.
 #
@@ -42,7 +42,7 @@
 set -u
 export LC_ALL=C         # in tr_TR, [a-z] has no i
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
-PATIENCE=${PATIENCE-10}          # seconds
+PATIENCE=${PATIENCE-20}          # seconds; the server itself waits 10 before it drops a user
 TERMINALS='0 1 2 3 4 5 6 7 8 9' # 0 is the one without a name
 
 readme=${2-}
