@@ -53,7 +53,7 @@ shows() {
     eventually grep -qF -- "$2" "$BATS_TEST_TMPDIR/$1.out"
 }
 
-@test "curl gets a text that explains, and that tells who is online" {
+@test "curl gets a text with instructions and the users online" {
     need curl
     start_chat
     run -0 curl -sS -i "localhost:$PORT"
@@ -169,7 +169,7 @@ END
     logged "user 1 left: the server is stopping"
 }
 
-@test "wscat shows what is typed wrong, and the code and reason of the server's end" {
+@test "wscat shows notices of mistakes, and the code and reason of the server's Close" {
     need wscat
     need script
     [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
@@ -185,7 +185,7 @@ END
     shows ann 'Disconnected (code: 1001, reason: "the server is stopping")'
 }
 
-@test "Python's websockets shows what is typed wrong, and the code and reason of the server's end" {
+@test "Python's websockets shows notices of mistakes, and the code and reason of the server's Close" {
     need websockets
     start_chat
     chat_by ann 5 websockets "ws://localhost:$PORT"
@@ -197,7 +197,7 @@ END
     shows ann 'Connection closed: 1001 (going away) the server is stopping.'
 }
 
-@test "Node's WebSocket chats in four lines, and is given the code and reason of the server's end" {
+@test "Node's WebSocket chats in four lines, and gets the code and reason of the server's Close" {
     need node
     node --experimental-websocket -e 'new WebSocket("ws://localhost:1").onerror = () => {}' 2>/dev/null ||
         skip "this node has no WebSocket"
@@ -214,7 +214,7 @@ END
     sees ann '1001 the server is stopping'
 }
 
-@test "curl 8.20 or newer chats, and prints the reason of the server's end" {
+@test "curl 8.20 or newer chats, and prints the reason of the server's Close" {
     local major minor
     IFS=. read -r major minor _ < <(curl --version 2>/dev/null | sed -n 's/^curl \([0-9.]*\).*/\1/p')
     [ "${major:-0}" -gt 8 ] || { [ "${major:-0}" -eq 8 ] && [ "$minor" -ge 20 ]; } ||
@@ -227,7 +227,7 @@ END
     eventually grep -qF 'the server is stopping' "$BATS_TEST_TMPDIR/ann.out" "$BATS_TEST_TMPDIR/ann.err"
 }
 
-@test "who speaks TLS to the port is told in the log, and curl says that it is none" {
+@test "the log names a TLS client, and curl says that the port does not speak TLS" {
     need curl
     start_chat
     run -35 curl -sS "https://localhost:$PORT"

@@ -241,7 +241,7 @@ END
 
 # A peer that vanished: its kernel takes what comes, and nobody is there.  The others write to
 # it for more than twice as long as it may be silent.
-@test "a silent user is dropped though others write to it all the time" {
+@test "a silent user is dropped even if others write to it all the time" {
     start_chat -k 1
     play <<END
 Gone join
@@ -253,7 +253,7 @@ Writer quiet
 END
 }
 
-@test "a user that reads, and answers pings among messages, is kept though it never writes" {
+@test "a user that only reads and answers pings is not dropped" {
     start_chat -k 1
     play <<END
 Reader join

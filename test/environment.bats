@@ -88,23 +88,23 @@ END
     await_end
 }
 
-@test "with one standard descriptor closed it talks, and ends with status 0" {
+@test "with one standard descriptor closed, the server works, and exits with 0" {
     talks_with_closed '<&-'
     talks_with_closed '>&-'
     talks_with_closed '2>&-'
 }
 
-@test "with two standard descriptors closed it talks, and ends with status 0" {
+@test "with two standard descriptors closed, the server works, and exits with 0" {
     talks_with_closed '>&- 2>&-'
     talks_with_closed '<&- 2>&-'
     talks_with_closed '<&- >&-'
 }
 
-@test "with all three standard descriptors closed it talks, and ends with status 0" {
+@test "with all three standard descriptors closed, the server works, and exits with 0" {
     talks_with_closed '<&- >&- 2>&-'
 }
 
-@test "standard error alone is open: the log goes there" {
+@test "with only standard error open, the log goes there" {
     started_mute 'exec "$@" <&- >&-'
     play <<'END'
 A join
@@ -115,7 +115,7 @@ log user 1 -> user 1: "hi"
 END
 }
 
-@test "standard output alone is open: it gets the one line and no log" {
+@test "with only standard output open, it gets the first line and no log" {
     started 'exec "$@" 2>&-'
     play <<'END'
 A join
@@ -126,7 +126,7 @@ END
     [ ! -s "$CHAT_LOG" ]
 }
 
-@test "an error at start is status 1, though nobody can read of it" {
+@test "after an error at the start, the server exits with 1, even if it cannot print the reason" {
     start_chat -l 127.0.0.1
     by 'exec "$@" <&- >&- 2>&-'
     run -1 within 10 "$BATS_TEST_TMPDIR/chat" -l 127.0.0.1 -p "$PORT"
@@ -161,11 +161,11 @@ END
     await_end
 }
 
-@test "24 sigalrm-blocked: a server started so keeps its deadlines" {
+@test "24 sigalrm-blocked: a server that is started with SIGALRM blocked keeps its deadlines" {
     keeps_time --block-signal=ALRM
 }
 
-@test "24 sigalrm-blocked: and so does one that is started with all signals blocked" {
+@test "24 sigalrm-blocked: a server that is started with all signals blocked keeps its deadlines" {
     keeps_time --block-signal
 }
 
@@ -193,14 +193,14 @@ END
     done
 }
 
-@test "SIGHUP, as of a terminal that is closed, ends it like SIGTERM" {
+@test "SIGHUP from a closed terminal stops the server like SIGTERM" {
     need_blocking
     # Nobody knows how these tests were started.
     started 'exec env --default-signal=HUP "$@"'
     ended_by HUP 1
 }
 
-@test "a SIGHUP that was ignored at start stays so" {
+@test "if SIGHUP was ignored at the start, the server ignores it" {
     started 'trap "" HUP; exec "$@"'
     play <<'END'
 A join
@@ -213,7 +213,7 @@ END
     ended_by TERM 15
 }
 
-@test "with nohup it outlives its terminal" {
+@test "with nohup, the server runs on when its terminal closes" {
     need nohup
     started 'exec nohup "$@"'
     play <<'END'
@@ -245,7 +245,7 @@ read_the_pipe() {
     exec 9>&-
 }
 
-@test "signals without end, while its log is stuck, do not block it" {
+@test "endless signals do not block the server while its log is stuck" {
     flooded
     read_the_pipe
     play <<'END'
@@ -255,7 +255,7 @@ B quiet
 END
 }
 
-@test "it is ended by SIGTERM behind signals without end" {
+@test "SIGTERM stops the server even after endless signals" {
     flooded
     kill -s TERM "$CHAT_PID"
     read_the_pipe
@@ -316,29 +316,29 @@ END
     stop_chat
 }
 
-@test "with a limit of 32 descriptors it starts, says for how many there is room, and tells all others" {
+@test "with a limit of 32 descriptors, the server says how many slots it has, and answers 503 to all others" {
     started 'ulimit -n 32; exec "$@"'
     crowded 32 22
 }
 
-@test "with a limit of 100 descriptors as well" {
+@test "with a limit of 100 descriptors, the server does the same" {
     started 'ulimit -n 100; exec "$@"'
     crowded 100 40
 }
 
-@test "with a limit of 256 descriptors as well" {
+@test "with a limit of 256 descriptors, the server does the same" {
     need_descriptors 256
     started 'ulimit -n 256; exec "$@"'
     crowded 256 40
 }
 
-@test "with a limit of 1024 descriptors as well" {
+@test "with a limit of 1024 descriptors, the server does the same" {
     need_descriptors 1024
     started 'ulimit -n 1024; exec "$@"'
     crowded 1024 40
 }
 
-@test "a low limit of descriptors that may be raised is raised" {
+@test "the server raises a low limit of descriptors if it may" {
     need_descriptors 1024
     for limit in 32 100 256; do
         started "ulimit -Sn $limit; exec \"\$@\""
@@ -350,12 +350,12 @@ END
     done
 }
 
-@test "descriptors that it inherited are not counted as room for clients" {
+@test "the server does not count inherited descriptors as slots" {
     started 'ulimit -n 100; for fd in {50..79}; do eval "exec $fd</dev/null"; done; exec "$@"'
     crowded 100 70
 }
 
-@test "descriptors that it inherited at the low numbers are not, either" {
+@test "the server does not count inherited descriptors with low numbers as slots, either" {
     started 'ulimit -n 100; for fd in {3..32}; do eval "exec $fd</dev/null"; done; exec "$@"'
     crowded 100 70
 }
@@ -376,7 +376,7 @@ more_descriptors() {
     echo 'run prlimit --nofile=1000:$(ulimit -Hn) --pid "$CHAT_PID"'
 }
 
-@test "when descriptors run out, the oldest half-open connection makes room" {
+@test "when descriptors run out, the server evicts the oldest half-open connection" {
     start_chat
     { used_up <<'END'
 A join
@@ -400,7 +400,7 @@ END
     } | play
 }
 
-@test "when descriptors run out, a connection that has its answer and lingers makes room" {
+@test "when descriptors run out, the server evicts a connection that has its answer and stays connected" {
     start_chat
     { used_up <<'END'
 A join
@@ -420,7 +420,7 @@ END
     } | play
 }
 
-@test "when descriptors run out and nobody can make room, all who come are told 503" {
+@test "when descriptors run out and no client can be evicted, all new clients get 503" {
     start_chat
     { used_up <<'END'
 A join
@@ -454,7 +454,7 @@ spins() {
 }
 
 # poll fails with EINVAL where it is given more entries than there may be descriptors.
-@test "a poll that begins to fail does not make it spin" {
+@test "if poll fails again and again, the server does not use up the processor" {
     local users
     users=$(printf 'U%d\n' {1..9})
     need prlimit
@@ -499,7 +499,7 @@ ended_by_term() {
     await_end
 }
 
-@test "a log that cannot be written stops nobody, and does not make it spin" {
+@test "a log that cannot be written does not stop the server, and does not use up the processor" {
     [ -c /dev/full ] || skip "there is no /dev/full"
     talks_with_log '2>/dev/full'
     talks_with_log '2</dev/null'                # not open for writing
@@ -507,7 +507,7 @@ ended_by_term() {
 }
 
 # A pipe that does not block, where there is no room: the line is lost.
-@test "a full log that does not block stops nobody" {
+@test "a full log that does not block does not stop the server" {
     need python3
     mkfifo "$BATS_TEST_TMPDIR/pipe"
     exec 9<>"$BATS_TEST_TMPDIR/pipe"
@@ -562,7 +562,7 @@ END
     fi
 }
 
-@test "without a hosts file it listens on every loopback address that the machine has" {
+@test "without a hosts file, the server listens on every loopback address of the machine" {
     with_hosts ''
     serves_loopback
 }
@@ -600,7 +600,7 @@ listens_there() {
     [ "$(cat "$BATS_TEST_TMPDIR/said")" = "chat: listening on $1" ]
 }
 
-@test "where IPv6 is switched off it listens on 127.0.0.1" {
+@test "without IPv6, the server listens on 127.0.0.1" {
     CHAT_LOG=$BATS_TEST_TMPDIR/log
     in_a_net 'ip link set lo up && ip address del ::1/128 dev lo'
     listens_there 127.0.0.1:8080
@@ -610,7 +610,7 @@ A quiet
 END
 }
 
-@test "where there is IPv6 alone it listens on ::1" {
+@test "with only IPv6, the server listens on ::1" {
     CHAT_LOG=$BATS_TEST_TMPDIR/log
     has_ipv6 || skip "this machine has no ::1"
     in_a_net 'ip link set lo up && ip address del 127.0.0.1/8 dev lo'
@@ -622,7 +622,7 @@ A quiet
 END
 }
 
-@test "where there is no loopback address at all, one clear line says so, and status 1" {
+@test "without any loopback address, the server prints one line and exits with 1" {
     in_a_net 'ip link set lo up && ip address flush dev lo'
     run -1 within 10 "$BATS_TEST_TMPDIR/chat" -p 8080
     [ "${#lines[@]}" -eq 1 ]

@@ -37,11 +37,11 @@ not_for_bash_3() {
     ' "$@"
 }
 
-@test "no test uses what bash 3.2 lacks, or a check that it does not heed" {
+@test "no test uses a feature that bash 3.2 lacks, or a check that bash 3.2 ignores" {
     not_for_bash_3 $(ls *.bats *.bash prove/*.sh | grep -vx everywhere.bats)
 }
 
-@test "what bash 3.2 lacks, and checks that it does not heed, are found" {
+@test "features that bash 3.2 lacks and checks that it ignores are reported" {
     local line
     while IFS= read -r line; do
         printf 'f() {\n    %s\n    true\n}\n' "$line" >"$BATS_TEST_TMPDIR/draft.bash"
@@ -59,7 +59,7 @@ local -A table
 cat |& grep x
 cat &>>log
 END_OF_LINES
-    # These are in order: the last line of a function, and what has a way out.
+    # These are allowed: the last line of a function, and a check with its own way out.
     printf '%s\n' 'f() {' '    [[ $x == y ]] || return 1' '    local x=${1:-2}' '    [[ $x == y ]]' '}' \
         >"$BATS_TEST_TMPDIR/draft.bash"
     not_for_bash_3 "$BATS_TEST_TMPDIR/draft.bash"
@@ -116,7 +116,7 @@ tools() {
     [ "$output" = "make test needs bats 1.7 or newer: npm install -g bats" ]
 }
 
-@test "make test runs bats through npx where it is missing or older than 1.7" {
+@test "make test runs bats through npx if bats is missing or older than 1.7" {
     tools missing
     tool npx 'echo "npx $*"'
     run -0 run_sh

@@ -135,7 +135,7 @@ END
     grep -qE '^user 2 left: (Connection|Operation) timed out' "$CHAT_LOG"
 }
 
-@test "a poll that cannot take as many entries as there may be clients is one clear line, and status 1" {
+@test "if poll cannot handle all slots, the server prints one line and exits with 1" {
     # As macOS does with more than 10,240; here with any number.
     run -1 within 10 failing 'poll EINVAL 1' "$ROOT/chat" -p 0
     contains "${lines[0]}" "chat: " poll

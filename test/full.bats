@@ -194,7 +194,7 @@ GET='send "GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"'
     } | play
 }
 
-@test "a connection that has its 503 and lingers makes room for the next" {
+@test "a connection that has its 503 and stays connected is evicted for the next one" {
     # A tiny server with the real deadlines: each of the 40 may linger for 5 s, and there are
     # 16 spare places.
     cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$BATS_TEST_TMPDIR"
@@ -208,7 +208,7 @@ GET='send "GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"'
     } | play
 }
 
-@test "router: when it waits and all places are taken, also by users who have left, a plain GET is answered" {
+@test "router: a plain GET is answered while the router waits and users that have left take slots" {
     start_chat tiny -a router
     play <<END
 $(stuffed 'C join' 'D join')
@@ -226,7 +226,7 @@ F quiet
 END
 }
 
-@test "router: when it waits, others wait at the door and the table is full, a plain GET is answered" {
+@test "router: a plain GET is answered while new clients wait to join and all slots are taken" {
     start_chat tiny -a router
     { stuffed 'C join' 'D join'
       # What C says keeps it in line behind F, so that it is heard to the end only later.
@@ -242,7 +242,7 @@ END
 }
 
 # The server stands still, so that they are gone by the time that it accepts them.
-@test "the log says where a client came from, also when a reset came before it was accepted" {
+@test "the log shows a client's address, even if the client resets before it is accepted" {
     start_chat
     play <<'END'
 signal STOP
@@ -261,7 +261,7 @@ END
     run ! grep -v -e '^user [0-9]* joined from 127\.0\.0\.1:' -e '^127\.0\.0\.1:' -e '^user [0-9]* left' "$CHAT_LOG"
 }
 
-@test "the log says where a client came from, also when a reset came behind its request" {
+@test "the log shows a client's address, even if the client resets after its request" {
     start_chat tiny
     play <<'END'
 Z join

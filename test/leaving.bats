@@ -303,7 +303,7 @@ run sleep 0.5")
 END
 }
 
-@test "to close and then to linger takes no longer than one of them may take" {
+@test "a client that sends a Close and stays connected leaves within one deadline, not two" {
     local took
     start_patient
     # A reads its Close, and then sends and sends until it is cut off.

@@ -182,7 +182,7 @@ END
     done
 }
 
-@test "-l can be repeated: it listens at each address, on one port" {
+@test "with several -l, the server listens at each address, on one port" {
     unless_here 127.0.0.2
     start_chat -l 127.0.0.1 -l 127.0.0.2
     all_answer 127.0.0.1 127.0.0.2
@@ -203,7 +203,7 @@ END
     all_answer 127.0.0.1
 }
 
-@test "-l can be given eight times, and once more is an error of usage" {
+@test "-l can be given eight times at most" {
     local addresses=() i
     unless_here 127.0.0.2
     for i in {1..8}; do
@@ -218,7 +218,7 @@ END
     contains "$stderr" "usage: chat "
 }
 
-@test "of several -l, one that is not here or in use is one clear line, and status 1" {
+@test "if one of several -l cannot be used, the server prints one line and exits with 1" {
     run -1 within 10 "$ROOT/chat" -p 0 -l 127.0.0.1 -l 192.0.2.1
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: cannot listen on 192.0.2.1:"
@@ -229,7 +229,7 @@ END
     starts_with "$output" "chat: cannot listen on 127.0.0.2:$PORT: address already in use"
 }
 
-@test "of several -a, -p or -k the last one counts" {
+@test "if -a, -p or -k is given several times, the last one counts" {
     start_chat -p 1 -p 0 -a router -a directory -k 1 -k 0
     play <<END
 $(stuffed 'A join')

@@ -5,7 +5,7 @@
 bats_require_minimum_version 1.7.0
 load helper
 
-@test "the 426 text says what this is, what to type in a terminal, and what a browser opens" {
+@test "the 426 text explains the server, what to type in a terminal, and what to open in a browser" {
     start_chat
     play <<'END'
 A connect
@@ -23,7 +23,7 @@ A expect eof
 END
 }
 
-@test "the 426 text lists who is online" {
+@test "the 426 text lists the users online" {
     start_chat
     play <<'END'
 A connect
@@ -42,7 +42,7 @@ E expect body Online: 2, users 1 3
 END
 }
 
-@test "of many who are online, the 426 text lists the first 100, and the total" {
+@test "the 426 text lists the first 100 users, and the number of all" {
     start_chat
     {
         printf 'U%d join\n' {1..130}
@@ -79,7 +79,7 @@ A expect eof
 END
 }
 
-@test "a browser, whose Accept lists text/html, gets the page; programs get the 426 text" {
+@test "a browser, which accepts text/html, gets the page, and a program gets the 426 text" {
     start_chat
     accepts 200 'Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
     accepts 200 'accept: image/png , TEXT/HTML ; q=0.9'
@@ -93,7 +93,7 @@ END
     accepts 426 'X-Accept: text/html'
 }
 
-@test "the page is HTML that nobody stores, and has in it who is online" {
+@test "the page is HTML that must not be cached, and it lists the users online" {
     start_chat
     play <<END
 U1 join
@@ -123,7 +123,7 @@ END
     [ "$head" = "${get%%$'\r\n\r\n'*}"$'\r\n\r' ]
 }
 
-@test "HEAD of the page has no body either" {
+@test "HEAD gets no body of the page, either" {
     local get head
     start_chat
     get=$(answer 'GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n')
@@ -146,7 +146,7 @@ opened() {
     }
 }
 
-@test "under a name, whose page would not be let in, the page says what to do instead" {
+@test "if the page is opened under a name that is not allowed, it says what to do instead" {
     start_chat -l 127.0.0.1 -o https://tls.example
     opened page localhost:8080
     opened page 127.0.0.1:8080
@@ -161,7 +161,7 @@ opened() {
     opened "chat -o '*'" ''
 }
 
-@test "with -o, the page opens under any name that it lets in" {
+@test "with -o, the page works under each name that -o accepts" {
     start_chat -o '*'
     opened page pc.local:8080
     stop_chat

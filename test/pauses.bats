@@ -34,14 +34,14 @@ no log left:
 END
 }
 
-@test "21 paused-server: users that are slow to answer after a pause are kept" {
+@test "21 paused-server: users that answer slowly after a pause are not dropped" {
     start_chat -k 2
     users_through 'signal STOP
 run sleep 3
 signal CONT' | play
 }
 
-@test "21 paused-server: and so they are after one pause behind the other" {
+@test "21 paused-server: users that answer slowly after two pauses are not dropped" {
     start_chat -k 3
     users_through 'signal STOP
 run sleep 2
@@ -53,7 +53,7 @@ signal CONT' | play
 
 # ---- What came while the server stood still
 
-@test "22 deadline-during-an-interrupted-poll: a request that was completed meanwhile is answered" {
+@test "22 deadline-during-an-interrupted-poll: a request that was completed in that time is answered" {
     start_chat hurried
     play <<'END'
 H connect
@@ -69,7 +69,7 @@ H expect http 426
 END
 }
 
-@test "22 deadline-during-an-interrupted-poll: a user whose pong came meanwhile is kept" {
+@test "22 deadline-during-an-interrupted-poll: a user that sent its pong in that time is not dropped" {
     start_chat -k 1
     play <<'END'
 A join
@@ -85,7 +85,7 @@ A quiet
 END
 }
 
-@test "22 deadline-during-an-interrupted-poll: a recipient that read meanwhile is kept" {
+@test "22 deadline-during-an-interrupted-poll: a recipient that read in that time is not dropped" {
     start_chat hurried
     play <<END
 $(stuffed)
@@ -100,7 +100,7 @@ no log did not read
 END
 }
 
-@test "signals that interrupt it neither hurry nor delay a deadline" {
+@test "signals that interrupt the server do not change its deadlines" {
     start_chat hurried
     play <<'END'
 A join
@@ -155,7 +155,7 @@ chat_on_terminal() {
     PORT=$(screen | sed -n 's/^chat: listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p')
 }
 
-@test "^Z and fg: users that are slow to answer after that are kept" {
+@test "after ^Z and fg, users that answer slowly are not dropped" {
     chat_on_terminal -k 2
     users_through "run printf '\\032' >&8
 log Stopped
@@ -163,7 +163,7 @@ run sleep 3
 run echo fg >&8" | play
 }
 
-@test "^S and ^Q on the terminal of the log: likewise, and no message is lost" {
+@test "after ^S and ^Q on the log's terminal, users that answer slowly are not dropped, and no message is lost" {
     open_terminal
     # Does this system stop a terminal at all?
     keys '\023'
@@ -186,7 +186,7 @@ U4 expect said U3 20" | play
 
 # ---- A debugger
 
-@test "a debugger that stands at a breakpoint: users that are slow to answer after that are kept" {
+@test "after a breakpoint in a debugger, users that answer slowly are not dropped" {
     local said=$BATS_TEST_TMPDIR/gdb
     need gdb
     start_chat -k 3

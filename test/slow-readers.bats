@@ -355,7 +355,7 @@ dropped_when_full() {
 }
 
 # user 2's last messages wait when user 1 has nothing more to read than what comes of them.
-@test "what a sender that waited writes goes out at once" {
+@test "when a parked sender continues, its messages are delivered at once" {
     with_both <<'END'
 R rcvbuf 4096
 R join
@@ -394,7 +394,7 @@ A expect eof
 END
 }
 
-@test "a message to nobody is answered before the Close behind it" {
+@test "a message to an unknown id gets its notice before the Close behind it" {
     in_order <<'END'
 A text {"recipient_id":7,"message":"anybody?"}
 A frame op=close code=1000
@@ -405,7 +405,7 @@ A expect eof
 END
 }
 
-@test "a message to itself comes before the notice about what stands behind it" {
+@test "a message to itself comes before the notice about a later mistake" {
     in_order <<'END'
 A text {"recipient_id":1,"message":"me"}
 A text no JSON
@@ -433,7 +433,7 @@ A expect eof
 END
 }
 
-@test "fifty messages to itself, to nobody and bad ones are answered in their order, then the Close" {
+@test "fifty messages to itself, to unknown ids and bad ones are answered in order, then the Close" {
     local i
     { for i in {1..50}; do
           printf '%s\n' "A text {\"recipient_id\":1,\"message\":\"$i\"}" "A text $i" \
