@@ -1398,8 +1398,10 @@ static void test_write(void)
     check_date(11016, 86399, "Date: Tue, 29 Feb 2000 23:59:59 GMT\r\n");
     check_date(-1, 0, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");      /* no clock */
     check_date(11017, 0, "Date: Wed, 01 Mar 2000 00:00:00 GMT\r\n");
-    check_date(47540, 0, "Date: Sun, 28 Feb 2100 00:00:00 GMT\r\n");
-    check_date(47541, 0, "Date: Mon, 01 Mar 2100 00:00:00 GMT\r\n");
+    if (sizeof(time_t) > 4) {           /* with 32 bits, time ends in 2038 */
+        check_date(47540, 0, "Date: Sun, 28 Feb 2100 00:00:00 GMT\r\n");
+        check_date(47541, 0, "Date: Mon, 01 Mar 2100 00:00:00 GMT\r\n");
+    }
     check_date(20453, 9 * 3600 + 65, "Date: Wed, 31 Dec 2025 09:01:05 GMT\r\n");
     for (long month = 0; month < 12; month++) {
         static const char names[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",

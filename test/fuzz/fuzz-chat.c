@@ -769,11 +769,11 @@ static void note_left(struct peer *p, const char *why)
     p->left = true;
     p->left_at = look_us;
     /* After a Close from either side, the server ignores the client's input. */
-    if (strstr(why, "Close") != NULL || strstr(why, "stopping") != NULL)
+    if (strstr(why, "closed") != NULL || strstr(why, "stopping") != NULL)
         p->answerable = sent_and_read(p);
-    if (strstr(why, "Close") != NULL)
+    if (strstr(why, "closed") != NULL)
         note_order(p, p->sent_count, "Close");
-    if (strstr(why, "Close") != NULL || strstr(why, "stopping") != NULL
+    if (strstr(why, "closed") != NULL || strstr(why, "stopping") != NULL
         || strstr(why, "end of input") != NULL)
         p->leaving = clock_least();
     if (strncmp(why, "silent for", 10) == 0) {
