@@ -1059,14 +1059,6 @@ enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_e
     }
 }
 
-/* Puts the decoder back to the end of the last frame, where `left` is 0 and `fin` is
- * set.  So ws_next finds a complete message and returns it again. */
-void ws_again(struct ws_decoder *d)
-{
-    d->whole = false;
-    d->in_frame = true;
-}
-
 size_t ws_keep(struct ws_decoder *d, uint8_t *to, const uint8_t *from, size_t len)
 {
     size_t done = d->whole ? 0 : d->end - d->start;

@@ -218,15 +218,11 @@ void ws_start(struct ws_decoder *d, size_t at, size_t limit);
  * Source: RFC 6455 sections 5, 7.4 and 8.1. */
 enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_event *e);
 
-/* Make the next ws_next return the last message once more.  The caller does this
- * when it cannot deliver the message yet. */
-void ws_again(struct ws_decoder *d);
-
 /* ws_keep: move the bytes of from[0..len) that are still needed to the front of
  * `to`.  `to` and `from` may be the same buffer.
  *
  * Returns how many bytes it kept: usually 0; after WS_MORE at most limit +
- * WS_PENDING_MAX; after ws_again at most len. */
+ * WS_PENDING_MAX. */
 size_t ws_keep(struct ws_decoder *d, uint8_t *to, const uint8_t *from, size_t len);
 
 /* ---- ws.c, part 5: what the server sends (sections 5.1 and 5.5) ----------------- */

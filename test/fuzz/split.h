@@ -331,10 +331,6 @@ static enum ws_type take_events(struct ws_decoder *d, uint8_t *buf, size_t len, 
         if (type == WS_MORE)
             return type;
         promise(type == WS_BREACH || (e.len <= len && e.at <= len - e.len), "outside the buffer");
-        if ((type == WS_TEXT || type == WS_BINARY) && now_and_then(way)) {
-            ws_again(d);        /* its recipient has no room */
-            return WS_TEXT;
-        }
         note(r, type, buf + e.at, &e);
         if (type == WS_CLOSE || type == WS_BREACH)
             return type;
