@@ -5,8 +5,8 @@
  * All memory is in the arrays below.
  *
  * How to read it: main and turn, at the end, are the table of contents.  Then follow
- * one message through parts 5 to 8.  Part 11 only buys speed and memory: leave it out
- * at first.  "5.5.2:" means RFC 6455 section 5.5.2.
+ * one message through parts 4 to 8: it comes in by receive, in part 8.  Part 11 makes
+ * poll and the buffers cheap: leave it out at first.  "5.5.2:" means RFC 6455 section 5.5.2.
  *
  *    1  limits                     7  what a client's message does
  *    2  clients and their states   8  sockets
@@ -54,24 +54,24 @@
 #define HANDSHAKE_MS 10000      /* from the connection to a whole request */
 #endif
 #ifndef CLOSE_MS
-#define CLOSE_MS 5000           /* for leaving, since the peer last took a byte */
+#define CLOSE_MS 5000           /* a leaving client has this long to take a byte */
 #endif
 #ifndef CLOSE_ALL_MS
-#define CLOSE_ALL_MS 10000      /* for leaving, in all */
+#define CLOSE_ALL_MS 10000      /* and this long in all */
 #endif
 #ifndef STALL_MS
-#define STALL_MS 10000          /* for a recipient that takes nothing while a sender waits */
+#define STALL_MS 10000          /* a recipient has this long to take a byte, if a sender waits */
 #endif
 
 enum {
     SPARE = 16,                 /* slots beyond CLIENTS, to answer 503 from */
     SLOTS = CLIENTS + SPARE,
-    QUEUE_SIZE = 10,            /* messages: the article's channel has room for ten */
+    QUEUE_SIZE = 10,            /* messages: the channel of README.md's article has ten */
     DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
     STOP_MS = 2000,             /* from the signal to the end, at most */
     STOP_QUIET_MS = 1000,       /* the same, since a peer last took a byte */
     TICK_MS = 500,              /* the clock moves on by this in one turn, at most */
-    RETRY_MS = 100,             /* between two writes for which a sender waits */
+    RETRY_MS = 100,             /* a full outbox is tried again after this, if a sender waits */
     PAUSE_MS = 100,             /* after accept or poll failed for want of memory */
     ACCEPT_BATCH = 64,          /* connections accepted in a turn, so that talk goes on */
     SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: its own choice is megabytes,
@@ -85,20 +85,19 @@ enum {
     LOG_QUOTE = 120             /* bytes that the log shows of a message */
 };
 
-/* The answer to a frame, a pong or a notice, always has room: a frame is decoded only
- * while RESERVE bytes are free in its sender's own outbox.  One close frame has room
- * behind that.  Messages from others never use these bytes. */
+/* A frame may need an answer: a pong or a notice.  So a frame is decoded only while
+ * RESERVE bytes are free in its sender's own outbox.  That is room for one answer, and
+ * for one close frame behind it.  Messages from others never use these bytes. */
 enum {
     REPLY_MAX = 256,
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* An outbox that holds FULL bytes is full.  FULL is the largest message or request,
- * and the header of another frame behind it.  A buffer is larger:
- *   - as an outbox, it has room for one more message of any size behind less than
- *     FULL bytes, and for the reserve behind that;
- *   - as an inbox, it has room for one read of FULL bytes behind an unfinished
- *     message. */
+/* FULL is the largest message or request, and an unfinished control frame behind it.
+ * An outbox is full when it holds that many bytes.  A buffer is about twice as large:
+ *   - An outbox that is not full has room for one more message of any size, and for the
+ *     reserve.
+ *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
 #define FULL ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
 #define BUFFER_SIZE (2 * FULL + WS_HEADER_MAX + JSON_AROUND + RESERVE)
 
@@ -173,13 +172,13 @@ struct client {
 
     uint8_t *out;               /* outbox: bytes to write; NULL while there are none */
     size_t out_at, out_used;    /* they are out[out_at .. out_at+out_used) */
-    bool stuck;                 /* the kernel took less than all: wait for POLLOUT */
+    bool stuck;                 /* the kernel took less than all: flush_all leaves it out */
 
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
     int64_t pinged;             /* when a ping was queued after that; 0: none was */
-    int64_t took;               /* when the kernel last took a byte from the outbox, or
-                                 * when a sender began to wait for that */
+    int64_t took;               /* when the kernel last took a byte from the outbox, the
+                                 * state changed, or a first sender began to wait */
     int64_t tried;              /* when a write was last tried */
 
     int seat;                   /* its index in seats */
@@ -199,8 +198,8 @@ static void set_active(struct client *c);       /* poll c in every turn for a wh
 static void free_seat(struct client *c);
 
 /* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
- * and no call of poll sleeps longer than that.  So the clock stands still while the
- * server does not run: stopped by ^Z, blocked by ^S on its terminal, held by a debugger. */
+ * and poll sleeps no longer than that while there is a deadline.  So a pause of the
+ * server, however long, counts as TICK_MS at most: ^Z, ^S on its terminal, a debugger. */
 #define MS INT64_C(1000)
 #define NEVER INT64_MAX
 
@@ -373,7 +372,7 @@ static uint8_t *outbox_end(struct client *c, size_t most)
         memmove(c->out, c->out + c->out_at, c->out_used);
         c->out_at = 0;
     }
-    set_active(c);              /* so it is written in this turn */
+    set_active(c);              /* so flush_all finds it */
     return c->out + c->out_at + c->out_used;
 }
 
@@ -433,7 +432,7 @@ static void put_notice(struct client *c, const char *format, ...)
  *              on waiting.  If not, user 4 continues, too. */
 
 enum { QUEUE = SLOTS, DOOR, NOWHERE };  /* places; a slot stands for its user's outbox */
-enum { ROUTER = SLOTS };                /* can be parked, as the client of a slot can */
+enum { ROUTER = SLOTS };                /* beside the slots of clients, it can be parked */
 
 static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
 static int parked_count;
@@ -568,8 +567,8 @@ static void log_message(const struct message *m, const char *what)
                  quote(m->token, m->len).text);
 }
 
-/* Where the message needs room: at its recipient.  If that is not connected: at the
- * sender, if the sender is told so. */
+/* Where the message needs room: at its recipient.  If the recipient is not connected, the
+ * notice about that needs room at the sender, if the sender speaks `notices`. */
 static int place_of(const struct message *m)
 {
     const struct client *to = find_user(m->to), *from;
@@ -597,7 +596,8 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* The message's place is open, so it fits. */
+/* The message's place is open, so it fits.  If the recipient has left meanwhile, the notice
+ * to the sender has the reserve. */
 static void deliver(const struct message *m)
 {
     struct client *to = find_user(m->to);
@@ -794,7 +794,7 @@ static void handle_inbox(struct client *c)
             break;
     }
     if (is_parked(slot) || c->state == REQUEST)
-        return;                 /* nothing in the inbox moves */
+        return;                 /* held.token points into the inbox: nothing may move */
     c->in_used = c->state == OPEN ? ws_keep(&c->ws, c->in, c->in, c->in_used) : 0;
     if (c->in_used == 0)
         empty_inbox(c);
@@ -820,7 +820,8 @@ static bool wants_input(const struct client *c)
         || (c->state == OPEN && !is_parked(slot_of(c)));
 }
 
-/* Reads FULL bytes at most: with more, a message would wait while the kernel has room. */
+/* One read brings FULL bytes at most.  More would fill the recipient's outbox at once, and
+ * the rest would wait although the kernel has room for it. */
 static void receive(struct client *c)
 {
     size_t room = BUFFER_SIZE - c->in_used;
@@ -863,7 +864,7 @@ static void flush(struct client *c)
     }
 }
 
-/* One write for each outbox a turn, so that many messages share it. */
+/* At the end of a turn, one write for each outbox: many messages share it. */
 static void flush_all(void)
 {
     for (int i = 0; i < active; i++) {
@@ -873,8 +874,8 @@ static void flush_all(void)
     }
 }
 
-/* A parked client continues.  It is read once more: a client whose inbox is used up would
- * lose its share to clients with more in theirs. */
+/* A parked client continues.  It is read once more: otherwise clients with more in their
+ * inboxes would get a larger share of the recipient's outbox. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -1582,7 +1583,7 @@ static void watch_listeners(void)
         watch(1 + i, may_accept ? listeners[i] : NONE, POLLIN, NONE);
 }
 
-/* The only call of poll.  Returns how many entries of watched[] it looked at. */
+/* The only place that waits.  Returns how many entries of watched[] poll looked at. */
 static int look(void)
 {
     static const struct timespec pause = { 0, PAUSE_MS * 1000000L };
