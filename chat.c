@@ -122,8 +122,8 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    '------------------- remove_client(), the only close() of a client -------'
  *
  * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
- * to DRAINING if the end of input comes first.  Every state but JOINING turns to DEAD
- * when a read fails or a deadline passes.  Two deadlines are answered first: half a
+ * to DRAINING if the end of input comes first.  Every state turns to DEAD when a read or
+ * write fails, when a deadline passes, or when the server stops.  Two deadlines are answered first: half a
  * request gets 408, a silent user gets a ping. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
@@ -191,11 +191,12 @@ static int seats[SLOTS];        /* slots: seats[0 .. in_use) are in use, the oth
 static int in_use;
 static int active;              /* part 11: seats[0 .. active) may have something to do */
 
-/* Part 11 defines these four, which only buy speed and memory. */
+/* Part 11 defines these five, which only buy speed and memory. */
 static uint8_t *lend(void);                     /* returns a buffer of BUFFER_SIZE bytes */
 static void give_back(uint8_t **buffer);        /* and sets it to NULL */
 static void set_active(struct client *c);       /* poll c in every turn for a while */
 static void free_seat(struct client *c);
+static void remove_dead(void);
 
 /* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
  * and poll sleeps no longer than that while there is a deadline.  So a pause of the
@@ -904,6 +905,7 @@ static void continue_parked(void)
         if (who != ROUTER) {
             continue_client(&clients[who]);
         } else {
+            remove_dead();      /* users that left while the router waited */
             router_run();
             i = 0;              /* the queue and the door may be open now: start again */
         }
@@ -1169,9 +1171,10 @@ static void name_address(struct client *c, const uint8_t *buf, const struct ws_r
 {
     char body[sizeof page_of_a_name + 2 * LOG_LINE], origin[LOG_QUOTE + 1];
     struct name here = own_name_of(c);
+    int len = snprintf(origin, sizeof origin, "http://%.*s", (int)r->host.len,
+                       (const char *)buf + r->host.at);
 
-    snprintf(origin, sizeof origin, "http://%.*s", (int)r->host.len, (const char *)buf + r->host.at);
-    if (r->host.len > LOG_QUOTE || !may_be_named((const uint8_t *)origin, strlen(origin)))
+    if (len > LOG_QUOTE || !may_be_named((const uint8_t *)origin, (size_t)len))
         strcpy(origin, "*");
     sprintf(body, page_of_a_name, here.text, here.text, origin);
     if (!quiet)
@@ -1520,15 +1523,18 @@ static bool is_active(const struct client *c)
 
 /* From the last to the first: a client that moves away swaps its seat with one that was
  * visited already. */
-static void tidy(void)
+static void remove_dead(void)
 {
-    for (int i = active - 1; i >= 0; i--) {
-        struct client *c = &clients[seats[i]];
-        if (c->state == DEAD)
-            remove_client(c);
-        else if (!is_active(c))
-            move_to_seat(c, --active);
-    }
+    for (int i = active - 1; i >= 0; i--)
+        if (clients[seats[i]].state == DEAD)
+            remove_client(&clients[seats[i]]);
+}
+
+static void set_silent(void)
+{
+    for (int i = active - 1; i >= 0; i--)
+        if (!is_active(&clients[seats[i]]))
+            move_to_seat(&clients[seats[i]], --active);
 }
 
 static int64_t next_deadline(void)
@@ -1730,7 +1736,7 @@ static void accept_from(int listener)
         .status = 503, .reason = "all places are taken; try later"
     };
     if (reserve == NONE)
-        reserve = open("/dev/null", O_RDONLY);
+        reserve = dup(signal_pipe[0]);
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         union address address;
         struct client *c;
@@ -1804,7 +1810,7 @@ static void obey_signals(void)
     if (read(signal_pipe[0], bytes, sizeof bytes) > 0)
         alarm_at = NEVER;       /* it rang, or it will be set once more */
     if (stop_signal != 0 && stop_began == 0)
-        stop(stop_signal);
+        stop((int)stop_signal);
 }
 
 static void turn(void)
@@ -1819,7 +1825,8 @@ static void turn(void)
     if (watched[0].revents != 0)
         obey_signals();
     flush_all();
-    tidy();
+    remove_dead();
+    set_silent();
     for (int i = 0; i < listener_count; i++)
         if (watched[1 + i].revents != 0)
             accept_from(listeners[i]);
@@ -1842,12 +1849,15 @@ static void die(const char *format, ...)
 }
 
 /* A descriptor that was closed at start would be given to a socket, and the log would go
- * into it.  So 0, 1 and 2 are opened first.  The next one is the reserve. */
+ * into it.  So 0, 1 and 2 are opened first. */
 static void open_standard_descriptors(void)
 {
+    int fd;
     do
-        reserve = open("/dev/null", O_RDWR);
-    while (reserve >= 0 && reserve <= STDERR_FILENO);
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Signals that the parent process blocked would stay blocked.  nohup has SIGHUP ignored. */
@@ -1861,6 +1871,7 @@ static void catch_signals(void)
         die("cannot make a pipe: %s", strerror(errno));
     fcntl(signal_pipe[0], F_SETFL, O_NONBLOCK);
     fcntl(signal_pipe[1], F_SETFL, O_NONBLOCK);
+    reserve = dup(signal_pipe[0]);
     sigemptyset(&ours);
     sigaddset(&ours, SIGALRM);
     sigaction(SIGALRM, &tell, NULL);
