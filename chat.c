@@ -891,6 +891,19 @@ static void continue_client(struct client *c)
         receive(c);
 }
 
+static void admit_newcomers(void)
+{
+    for (int i = 0; i < parked_count; ) {
+        int who = parked[i];
+        if (waits_at[who] != DOOR) {
+            i++;
+            continue;
+        }
+        unpark(who);
+        continue_client(&clients[who]);
+    }
+}
+
 /* A client that is parked again stands at the end of the array, so it is reached again
  * after all others. */
 static void continue_parked(void)
@@ -905,7 +918,8 @@ static void continue_parked(void)
         if (who != ROUTER) {
             continue_client(&clients[who]);
         } else {
-            remove_dead();      /* users that left while the router waited */
+            remove_dead();      /* joining and leaving waited for the router, too */
+            admit_newcomers();
             router_run();
             i = 0;              /* the queue and the door may be open now: start again */
         }

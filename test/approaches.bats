@@ -275,3 +275,21 @@ F say C 20
 C expect said F 20
 END
 }
+
+@test "router: each time it goes on, newcomers join, and users that left give their slots back" {
+    start_chat tiny -a router
+    {
+        cat <<'END'
+R rcvbuf 4096
+R join
+F join
+F say R 60000 90
+log the router waits for room at user 1
+END
+        for i in 1 2 3 4 5 6 7 8; do
+            echo "X$i upgrade"
+            printf 'R sip %d\n' 60000 60000 60000 60000 60000 60000
+            printf 'X%d expect http 101\nX%d reset\nlog user %d left\n' $i $i $((i + 2))
+        done
+    } | play
+}
