@@ -104,6 +104,7 @@ enum {
 /* An array of a negative size: how C99 makes the compiler check a rule. */
 typedef char buffers_of_more_than_1_GiB_choose_smaller_CLIENTS_or_MESSAGE
     [(uint64_t)SLOTS * 2 * BUFFER_SIZE <= UINT64_C(1) << 30 ? 1 : -1];
+typedef char a_page_fits_a_buffer[PAGE_SIZE <= BUFFER_SIZE ? 1 : -1];
 typedef char a_pong_fits_the_reserve[(int)REPLY_MAX >= (int)WS_CONTROL_FRAME ? 1 : -1];
 typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 1 : -1];
 
@@ -875,17 +876,19 @@ static void flush_all(void)
     }
 }
 
-/* A parked client continues.  It is read once more: otherwise clients with more in their
+/* A client that was parked at `place` continues.  It is read once more: otherwise clients with more in their
  * inboxes would get a larger share of the recipient's outbox. */
-static void continue_client(struct client *c)
+static void continue_client(struct client *c, int place)
 {
     struct message held = c->held;
     c->held.token = NULL;
     note_life(c);               /* a parked client could not be heard */
     if (c->state == JOINING)
         admit(c);
-    if (held.token != NULL)
+    if (held.token != NULL && approach->place(&held) == place)
         approach->send(&held);
+    else if (held.token != NULL)
+        send_or_park(c, &held);         /* its recipient joined or left meanwhile */
     handle_inbox(c);
     if (c->state == OPEN && wants_input(c))
         receive(c);
@@ -900,7 +903,7 @@ static void admit_newcomers(void)
             continue;
         }
         unpark(who);
-        continue_client(&clients[who]);
+        continue_client(&clients[who], DOOR);
     }
 }
 
@@ -909,14 +912,14 @@ static void admit_newcomers(void)
 static void continue_parked(void)
 {
     for (int i = 0; i < parked_count; ) {
-        int who = parked[i];
-        if (!is_open(waits_at[who])) {
+        int who = parked[i], place = waits_at[who];
+        if (!is_open(place)) {
             i++;
             continue;
         }
         unpark(who);
         if (who != ROUTER) {
-            continue_client(&clients[who]);
+            continue_client(&clients[who], place);
         } else {
             remove_dead();      /* joining and leaving waited for the router, too */
             admit_newcomers();
@@ -1155,6 +1158,8 @@ static const char page[] =                      /* %s: who is online */
     "setInterval(look, 3000);\n"
     "connect();\n"
     "</script>\n";
+
+typedef char the_page_and_its_header_fit[sizeof page + ONLINE_SIZE + 512 <= PAGE_SIZE ? 1 : -1];
 
 /* Under a name that is not localhost the WebSocket of the page would be refused, unless
  * -o names its origin: see ws_may_connect. */
@@ -1429,7 +1434,7 @@ static int64_t end_of_stopping(void)
 /* May it be closed to make room for another connection? */
 static bool is_evictable(const struct client *c)
 {
-    return c->state == REQUEST || c->state == LINGERING;
+    return (c->state == REQUEST || c->state == LINGERING) && may_be_freed(c);
 }
 
 static struct client *oldest_evictable(void)
@@ -1622,6 +1627,7 @@ static int look(void)
         log_failure("poll");
         nanosleep(&pause, NULL);
         watched[0].revents = POLLIN;    /* a signal may have come */
+        seen = 0;               /* deadlines are checked all the same */
     }
     move_clock();
     if (seen > (watched[0].revents != 0 ? 1 : 0))
@@ -1737,7 +1743,7 @@ static int accept_one(int listener, union address *a, bool waiting)
     } while (again);
     if (fd < 0 && is_out_of_descriptors(errno) && !waiting)
         return NONE;
-    if (fd < 0 && !is_blocked(errno) && errno != ECONNABORTED) {
+    if (fd < 0 && (!is_blocked(errno) || errno == ENOBUFS) && errno != ECONNABORTED) {
         log_failure("accept");
         accept_again = now + PAUSE_MS * MS;
     }
@@ -1784,12 +1790,16 @@ static void on_signal(int number)
     errno = saved;
 }
 
-/* The queued messages found no room in this turn either, so they are lost. */
+/* Each queued message is tried once.  If there is no room for it, it is lost. */
 static void empty_queue(void)
 {
     unpark(ROUTER);
     for (; queue_count > 0; queue_count--) {
-        log_message(&queue[queue_head].message, "lost, the server is stopping: ");
+        const struct message *m = &queue[queue_head].message;
+        if (is_open(place_of(m)))
+            deliver(m);
+        else
+            log_message(m, "lost, the server is stopping: ");
         queue_head = (queue_head + 1) % QUEUE_SIZE;
     }
 }

@@ -447,3 +447,26 @@ END
       printf '%s\n' 'A expect close 1000' 'A expect eof'
     } | in_order
 }
+
+@test "directory: a message to an id that joins while its sender waits goes to the new user, behind those that wait for it" {
+    start_chat
+    play <<'END'
+A rcvbuf 4096
+A join Sec-WebSocket-Protocol: notices
+B join
+B say A 60000 20
+log waits for room at user 1
+A say 3 60000
+C rcvbuf 4096
+C join
+D join
+D say C 60000 20
+A expect notice you are user 1
+A expect said B 60000 20
+C expect said D,A 0 21
+C quiet
+E join
+E say E 20
+E expect said E 20
+END
+}
