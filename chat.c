@@ -1483,7 +1483,8 @@ static void give_back(uint8_t **buffer)
 /* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
  * among 1,000 idle users, ten times the price of a message.  So there are two looks: at
  * the active clients, and at everyone.  Active is a client that was heard, or whose outbox
- * the kernel took bytes from, within the last 2 ms, and every client that joins or leaves.
+ * the kernel took bytes from, within the last 2 ms, and every client in a request or on
+ * its way out.
  *
  *                                                looks at       and sleeps
  *   for 2 ms, nothing happened; or all           everyone       until a deadline
@@ -1776,8 +1777,8 @@ static void accept_from(int listener)
 
 static volatile sig_atomic_t stop_signal;       /* 0: none came */
 
-/* The only thing that is safe here: note it, and write a byte, which ends poll.  If the
- * pipe is full, poll ends anyway. */
+/* A signal handler may do little.  It notes the signal, and writes a byte, which ends poll.
+ * If the pipe is full, poll ends anyway. */
 static void on_signal(int number)
 {
     int saved = errno;
@@ -1832,7 +1833,7 @@ static void obey_signals(void)
 {
     char bytes[64];
     if (read(signal_pipe[0], bytes, sizeof bytes) > 0)
-        alarm_at = NEVER;       /* it rang, or it will be set once more */
+        alarm_at = NEVER;       /* it rang; or else it is set once more, which is harmless */
     if (stop_signal != 0 && stop_began == 0)
         stop((int)stop_signal);
 }
