@@ -152,7 +152,7 @@ chat_on_terminal() {
     keys "sh -c 'echo \$\$ >$BATS_TEST_TMPDIR/pid; exec \"$ROOT/chat\" -l 127.0.0.1 -p 0 $*'\n"
     eventually shows 'chat: listening on'
     export CHAT_PID=$(cat "$BATS_TEST_TMPDIR/pid")
-    PORT=$(screen | sed -n 's/^chat: listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p')
+    PORT=$(screen | sed -n 's/.*chat: listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p')
 }
 
 @test "after ^Z and fg, users that answer slowly are not dropped" {
