@@ -197,7 +197,7 @@ U4 expect said U3 20" | play
 run gdb -q -batch -p \$CHAT_PID -ex 'break poll' -ex continue -ex 'shell sleep 4' -ex delete -ex detach >'$said' 2>&1 &
 run until grep -q '^Breakpoint 1 at' '$said'; do sleep 0.05; done
 U1 say U2 20
-run until grep -q '^Breakpoint 1, ' '$said'; do sleep 0.05; done
+run until grep -qE 'Breakpoint 1(\.[0-9]+)?, ' '$said'; do sleep 0.05; done
 U3 say U4 20
 U4 silent 3000
 U2 expect said U1 20
