@@ -277,19 +277,24 @@ static void log_line(const char *format, ...)
     if (n > (int)sizeof line - 2)
         n = (int)sizeof line - 2;
     line[n++] = '\n';
-    while (write(STDERR_FILENO, line, (size_t)n) < 0 && errno == EINTR)
-        ;
+    for (int at = 0; at < n; ) {        /* a signal can cut a write short */
+        ssize_t written = write(STDERR_FILENO, line + at, (size_t)(n - at));
+        if (written == 0 || (written < 0 && errno != EINTR))
+            return;
+        at += written > 0 ? (int)written : 0;
+    }
 }
 
 /* May this character of UTF-8 be shown?  C0, DEL and C1, which is U+0080 to U+009F,
- * start commands in terminals.  U+202A to U+202E and U+2066 to U+2069 turn around
- * the text that follows. */
+ * start commands in terminals.  U+061C, U+200E, U+200F, U+202A to U+202E and U+2066 to
+ * U+2069 turn around the text that follows. */
 static bool is_harmless(const uint8_t *c, size_t size)
 {
     switch (size) {
     case 1: return c[0] >= ' ' && c[0] != 0x7F;
-    case 2: return c[0] != 0xC2 || c[1] > 0x9F;
+    case 2: return !(c[0] == 0xC2 && c[1] <= 0x9F) && !(c[0] == 0xD8 && c[1] == 0x9C);
     case 3: return !(c[0] == 0xE2 && c[1] == 0x80 && c[2] >= 0xAA && c[2] <= 0xAE)
+                && !(c[0] == 0xE2 && c[1] == 0x80 && (c[2] == 0x8E || c[2] == 0x8F))
                 && !(c[0] == 0xE2 && c[1] == 0x81 && c[2] >= 0xA6 && c[2] <= 0xA9);
     default: return true;
     }
@@ -1841,6 +1846,9 @@ static void obey_signals(void)
 static void turn(void)
 {
     int count = look();
+    for (int i = 0; i < listener_count; i++)
+        if (watched[1 + i].revents != 0)
+            accept_from(listeners[i]);
     for (int i = 1 + listener_count; i < count; i++)
         if (watched[i].revents != 0)
             handle_events(&watched[i], watched_slot[i]);
@@ -1848,13 +1856,10 @@ static void turn(void)
     if (last_full_look == now)
         expire_all();
     if (watched[0].revents != 0)
-        obey_signals();
+        obey_signals();         /* at the end: what is parked was tried once */
     flush_all();
     remove_dead();
     set_silent();
-    for (int i = 0; i < listener_count; i++)
-        if (watched[1 + i].revents != 0)
-            accept_from(listeners[i]);
 }
 
 static bool is_over(void)
@@ -1901,6 +1906,7 @@ static void catch_signals(void)
     sigaddset(&ours, SIGALRM);
     sigaction(SIGALRM, &tell, NULL);
     sigaction(SIGPIPE, &ignore, NULL);  /* a write to a closed socket is an error like others */
+    sigaction(SIGXFSZ, &ignore, NULL);  /* and so is one to a log file that is too large */
     sigaction(SIGHUP, NULL, &old);
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
         sigaddset(&ours, stops[i]);

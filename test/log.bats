@@ -115,8 +115,9 @@ END
 @test "no message can change the writing direction of the log" {
     local first last near
     start_chat
-    # U+202A to U+202E and U+2066 to U+2069 change the direction, unlike their neighbours.
-    first=$'\xe2\x80\xaa\xe2\x80\xae' last=$'\xe2\x81\xa6\xe2\x81\xa9'
+    # U+202A to U+202E, U+2066 to U+2069, U+061C, U+200E and U+200F change the direction,
+    # unlike their neighbours.
+    first=$'\xe2\x80\xaa\xe2\x80\xae' last=$'\xe2\x81\xa6\xe2\x81\xa9\xd8\x9c\xe2\x80\x8f'
     near=$'\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa'
     play <<END
 A join
@@ -125,6 +126,18 @@ A expect notice byte 1
 A text $near
 A expect notice byte 1
 END
-    grep -qxF 'user 1: bad message: \xE2\x80\xAA\xE2\x80\xAE\xE2\x81\xA6\xE2\x81\xA9' "$CHAT_LOG"
+    grep -qxF 'user 1: bad message: \xE2\x80\xAA\xE2\x80\xAE\xE2\x81\xA6\xE2\x81\xA9\xD8\x9C\xE2\x80\x8F' "$CHAT_LOG"
     grep -qxF "user 1: bad message: $near" "$CHAT_LOG"
+}
+
+@test "a log file that reaches the limit of its size does not stop the server" {
+    ulimit -Sf 1
+    start_chat
+    ulimit -Sf "$(ulimit -Hf)"
+    play <<'END'
+A join
+A say 7 20 100
+A say A 20
+A expect said A 20
+END
 }

@@ -138,7 +138,7 @@ open_terminal() {
     export CHAT_LOG=$BATS_TEST_TMPDIR/screen
     mkfifo "$BATS_TEST_TMPDIR/keys"
     exec 8<>"$BATS_TEST_TMPDIR/keys"
-    SHELL=/bin/sh TERM=dumb env --default-signal \
+    LC_ALL=C SHELL=/bin/sh TERM=dumb env --default-signal \
         script -qfc "exec bash --norc --noprofile --noediting -i" /dev/null \
         <"$BATS_TEST_TMPDIR/keys" >"$CHAT_LOG" 2>&1 3>&- 8>&- &
     TERMINAL=$!
