@@ -1633,7 +1633,6 @@ static int look(void)
         log_failure("poll");
         nanosleep(&pause, NULL);
         watched[0].revents = POLLIN;    /* a signal may have come */
-        seen = 0;               /* deadlines are checked all the same */
     }
     move_clock();
     if (seen > (watched[0].revents != 0 ? 1 : 0))
