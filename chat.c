@@ -1905,7 +1905,9 @@ static void catch_signals(void)
     sigaddset(&ours, SIGALRM);
     sigaction(SIGALRM, &tell, NULL);
     sigaction(SIGPIPE, &ignore, NULL);  /* a write to a closed socket is an error like others */
+#ifdef SIGXFSZ      /* POSIX does not ask for it */
     sigaction(SIGXFSZ, &ignore, NULL);  /* and so is one to a log file that is too large */
+#endif
     sigaction(SIGHUP, NULL, &old);
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
         sigaddset(&ours, stops[i]);
