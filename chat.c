@@ -148,6 +148,7 @@ struct message {
     int64_t from, to;           /* user ids */
     const uint8_t *token;       /* the JSON string, quotes and all */
     size_t len;
+    bool waited;                /* its sender was parked with it */
 };
 
 union address {                 /* of a peer, or our own */
@@ -438,12 +439,13 @@ static void put_notice(struct client *c, const char *format, ...)
  *              user 1 continues.  If its message makes the outbox full again, user 4 goes
  *              on waiting.  If not, user 4 continues, too. */
 
-enum { QUEUE = SLOTS, DOOR, NOWHERE };  /* places; a slot stands for its user's outbox */
+enum { QUEUE = SLOTS, DOOR, PLACES };   /* places; a slot stands for its user's outbox */
 enum { ROUTER = SLOTS };                /* beside the slots of clients, it can be parked */
 
 static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
 static int parked_count;
 static int waits_at[SLOTS + 1];         /* the place where each of them waits, or NONE */
+static int waiting_at[PLACES];          /* how many wait at each place */
 
 static int queue_count;                 /* messages in the router's queue */
 
@@ -452,39 +454,27 @@ static bool is_parked(int who)
     return waits_at[who] != NONE;
 }
 
-static bool has_waiters(int place)
-{
-    for (int i = 0; i < parked_count; i++)
-        if (waits_at[parked[i]] == place)
-            return true;
-    return false;
-}
-
 static bool is_open(int place)
 {
-    switch (place) {
-    case NOWHERE:
-        return true;
-    case DOOR:
+    if (place == DOOR)
         return !is_parked(ROUTER);
-    case QUEUE:
+    if (place == QUEUE)
         return queue_count < QUEUE_SIZE;
-    default:
-        return !is_known(&clients[place]) || clients[place].out_used < FULL;
-    }
+    return !is_known(&clients[place]) || clients[place].out_used < FULL;
 }
 
-/* May a newcomer put something there now?  It does not pass the clients that wait. */
-static bool may_enter(int place)
+/* A message that has waited does not wait for the others behind it. */
+static bool must_wait(const struct message *m, int place)
 {
-    return is_open(place) && !has_waiters(place);
+    return !is_open(place) || (waiting_at[place] > 0 && !m->waited);
 }
 
 static void park(int who, int place)
 {
-    if (place < SLOTS && !has_waiters(place))
+    if (place < SLOTS && waiting_at[place] == 0)
         clients[place].took = now;      /* from now on it has STALL_MS to take a byte */
     waits_at[who] = place;
+    waiting_at[place]++;
     parked[parked_count++] = who;
 }
 
@@ -497,6 +487,7 @@ static void unpark(int who)
         i++;
     parked_count--;
     memmove(parked + i, parked + i + 1, (size_t)(parked_count - i) * sizeof *parked);
+    waiting_at[waits_at[who]]--;
     waits_at[who] = NONE;
 }
 
@@ -574,28 +565,6 @@ static void log_message(const struct message *m, const char *what)
                  quote(m->token, m->len).text);
 }
 
-/* Where the message needs room: at its recipient.  If the recipient is not connected, the
- * notice about that needs room at the sender, if the sender speaks `notices`. */
-static int place_of(const struct message *m)
-{
-    const struct client *to = find_user(m->to), *from;
-    if (to != NULL)
-        return slot_of(to);
-    from = find_user(m->from);
-    return from != NULL && from->notices ? slot_of(from) : NOWHERE;
-}
-
-/* The article logs it.  A sender that speaks `notices` is told as well. */
-static void report_absent(const struct message *m)
-{
-    struct client *from = find_user(m->from);
-    if (from != NULL && from->notices)
-        put_notice(from, "user %" PRId64 " is not connected", m->to);
-    if (!quiet)
-        log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
-                 " is not connected", m->from, m->to, m->to);
-}
-
 static void put_message(struct client *to, const struct message *m)
 {
     uint8_t *out = outbox_end(to, WS_HEADER_MAX + json_size(m->from, m->len));
@@ -603,17 +572,27 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* The message's place is open, so it fits.  If the recipient has left meanwhile, the notice
- * to the sender has the reserve. */
-static void deliver(const struct message *m)
+/* Delivers the message and returns NONE.  If there is no room, it does nothing and returns
+ * the place that is full: the recipient's outbox.  If the recipient is not connected, a
+ * sender that speaks `notices` is told, so there must be room in its own outbox. */
+static int deliver(const struct message *m)
 {
-    struct client *to = find_user(m->to);
-    if (to == NULL) {
-        report_absent(m);
-        return;
-    }
-    put_message(to, m);
-    log_message(m, "");
+    struct client *to = find_user(m->to), *from = find_user(m->from);
+    struct client *reader = to;
+    if (to == NULL && from != NULL && from->notices)
+        reader = from;
+    if (reader != NULL && must_wait(m, slot_of(reader)))
+        return slot_of(reader);
+    if (to != NULL)
+        put_message(to, m);
+    else if (reader != NULL)
+        put_notice(reader, "user %" PRId64 " is not connected", m->to);
+    if (to != NULL)
+        log_message(m, "");
+    else if (!quiet)
+        log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
+                 " is not connected", m->from, m->to, m->to);
+    return NONE;
 }
 
 /* ---- Approach A: the router --------------------------------------------------------------
@@ -626,23 +605,17 @@ static struct queued {
 } queue[QUEUE_SIZE];
 static int queue_head;
 
-static int router_place(const struct message *m)
-{
-    (void)m;
-    return QUEUE;
-}
-
 static void router_run(void)
 {
     while (queue_count > 0 && !is_parked(ROUTER)) {
-        const struct message *m = &queue[queue_head].message;
-        int place = place_of(m);
-        if (!may_enter(place)) {
-            park(ROUTER, place);
-            log_line("the router waits for room at user %" PRId64, clients[place].id);
+        struct message *m = &queue[queue_head].message;
+        int full = deliver(m);
+        if (full != NONE) {
+            m->waited = true;
+            park(ROUTER, full);
+            log_line("the router waits for room at user %" PRId64, clients[full].id);
             return;
         }
-        deliver(m);
         queue_head = (queue_head + 1) % QUEUE_SIZE;
         queue_count--;
     }
@@ -650,35 +623,34 @@ static void router_run(void)
 
 /* With threads, the router would run at any time from here on.  In one thread it runs at
  * once, so messages stay in the queue only while it waits. */
-static void router_send(const struct message *m)
+static int router_send(const struct message *m)
 {
-    struct queued *q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
+    struct queued *q;
+    if (must_wait(m, QUEUE))
+        return QUEUE;
+    q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
     assert(m->len <= MESSAGE);
     q->message = *m;
     q->message.token = memcpy(q->bytes, m->token, m->len);
+    q->message.waited = false;
     router_run();
+    return NONE;
 }
 
 /* ---- Approach B: the user directory --------------------------------------------------------
  * No queue: the sender finds the recipient in the table and delivers the message itself. */
 
-static int directory_place(const struct message *m)
+static int directory_send(const struct message *m)
 {
-    return place_of(m);
-}
-
-static void directory_send(const struct message *m)
-{
-    deliver(m);
+    return deliver(m);
 }
 
 static const struct approach {
     const char *name;
-    int (*place)(const struct message *);       /* where the message needs room */
-    void (*send)(const struct message *);       /* puts it there */
+    int (*send)(const struct message *);        /* returns NONE, or the place that is full */
 } approaches[] = {
-    { "directory", directory_place, directory_send },
-    { "router", router_place, router_send },
+    { "directory", directory_send },
+    { "router", router_send },
 };
 
 static const struct approach *approach;
@@ -701,17 +673,16 @@ static void send_close(struct client *c, int code, const char *reason)
 /* Sends the message, or parks its sender: then it stays in the inbox. */
 static void send_or_park(struct client *c, const struct message *m)
 {
-    int place = approach->place(m);
-    if (may_enter(place)) {
-        approach->send(m);
+    int full = approach->send(m);
+    if (full == NONE)
         return;
-    }
     c->held = *m;
-    park(slot_of(c), place);
-    if (place == QUEUE)
+    c->held.waited = true;
+    park(slot_of(c), full);
+    if (full == QUEUE)
         log_line("user %" PRId64 " waits for the router", m->from);
     else
-        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, clients[place].id);
+        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, clients[full].id);
 }
 
 static void chat_message(struct client *c, const struct ws_event *e)
@@ -722,7 +693,7 @@ static void chat_message(struct client *c, const struct ws_event *e)
     if (e->bad != 0) {
         put_notice(c, "not delivered: byte %zu: not UTF-8", e->bad);
     } else if (json_read(text, e->len, &j)) {
-        m = (struct message){ c->id, j.recipient_id, text + j.at, j.len };
+        m = (struct message){ c->id, j.recipient_id, text + j.at, j.len, false };
         send_or_park(c, &m);
         return;
     } else if (j.wanted == NULL) {
@@ -881,19 +852,18 @@ static void flush_all(void)
     }
 }
 
-/* A client that was parked at `place` continues.  It is read once more: otherwise clients with more in their
- * inboxes would get a larger share of the recipient's outbox. */
-static void continue_client(struct client *c, int place)
+/* c was parked, and its place is open.  It is read as well, because poll did not look at
+ * it: otherwise clients with more in their inboxes would get a larger share of the outbox. */
+static void continue_client(struct client *c)
 {
     struct message held = c->held;
+    unpark(slot_of(c));
     c->held.token = NULL;
     note_life(c);               /* a parked client could not be heard */
     if (c->state == JOINING)
         admit(c);
-    if (held.token != NULL && approach->place(&held) == place)
-        approach->send(&held);
-    else if (held.token != NULL)
-        send_or_park(c, &held);         /* its recipient joined or left meanwhile */
+    if (held.token != NULL)
+        send_or_park(c, &held);
     handle_inbox(c);
     if (c->state == OPEN && wants_input(c))
         receive(c);
@@ -901,15 +871,20 @@ static void continue_client(struct client *c, int place)
 
 static void admit_newcomers(void)
 {
-    for (int i = 0; i < parked_count; ) {
-        int who = parked[i];
-        if (waits_at[who] != DOOR) {
+    for (int i = 0; i < parked_count; )
+        if (waits_at[parked[i]] == DOOR)
+            continue_client(&clients[parked[i]]);
+        else
             i++;
-            continue;
-        }
-        unpark(who);
-        continue_client(&clients[who], DOOR);
-    }
+}
+
+/* Joining and leaving waited for the router, too. */
+static void continue_router(void)
+{
+    unpark(ROUTER);
+    remove_dead();
+    admit_newcomers();
+    router_run();
 }
 
 /* A client that is parked again stands at the end of the array, so it is reached again
@@ -917,19 +892,14 @@ static void admit_newcomers(void)
 static void continue_parked(void)
 {
     for (int i = 0; i < parked_count; ) {
-        int who = parked[i], place = waits_at[who];
-        if (!is_open(place)) {
+        int who = parked[i];
+        if (!is_open(waits_at[who])) {
             i++;
-            continue;
-        }
-        unpark(who);
-        if (who != ROUTER) {
-            continue_client(&clients[who], place);
-        } else {
-            remove_dead();      /* joining and leaving waited for the router, too */
-            admit_newcomers();
-            router_run();
+        } else if (who == ROUTER) {
+            continue_router();
             i = 0;              /* the queue and the door may be open now: start again */
+        } else {
+            continue_client(&clients[who]);
         }
     }
 }
@@ -1259,7 +1229,7 @@ static void take_request(struct client *c)
         c->key_at = r.key.at;
         c->notices = r.offers;
         ws_start(&c->ws, r.size, MESSAGE);
-        if (may_enter(DOOR))
+        if (is_open(DOOR))
             admit(c);
         else
             park(slot_of(c), DOOR);
@@ -1322,6 +1292,13 @@ static void all_written(struct client *c)
     }
 }
 
+/* Is somebody parked at its full outbox?  Then it is written to without POLLOUT, which comes
+ * late, on Linux when a third of the kernel's buffer is free. */
+static bool is_waited_for(const struct client *c)
+{
+    return waiting_at[slot_of(c)] > 0 && !is_open(slot_of(c));
+}
+
 /* A parked client can't be heard, so it is not silent. */
 static int64_t silence_deadline(const struct client *c)
 {
@@ -1336,7 +1313,7 @@ static int64_t deadline_of(const struct client *c)
     case REQUEST:
         return c->since + HANDSHAKE_MS * MS;
     case OPEN:
-        return silence_deadline(c);
+        return earlier(silence_deadline(c), is_waited_for(c) ? c->tried + RETRY_MS * MS : NEVER);
     case CLOSING:
     case DRAINING:
     case LINGERING:
@@ -1354,8 +1331,7 @@ static void ping(struct client *c)
     c->pinged = now;
 }
 
-/* The deadline of c has passed.  One more write is tried first: POLLOUT comes late, on
- * Linux when a third of the kernel's buffer is free. */
+/* The deadline of c has passed.  One more write is tried first. */
 static void expire(struct client *c)
 {
     struct ws_request late = {
@@ -1366,6 +1342,10 @@ static void expire(struct client *c)
 
     if (c->out_used > 0)
         flush(c);
+    if (is_waited_for(c) && now - c->took >= STALL_MS * MS) {
+        sprintf(why, "did not read for %g s", STALL_MS / 1e3);
+        drop(c, why);
+    }
     if (deadline_of(c) > now)
         return;
     if (c->state == REQUEST && c->in_used > 0) {
@@ -1381,35 +1361,18 @@ static void expire(struct client *c)
     }
 }
 
-/* A sender waits for room in c's outbox.  So it is written to without POLLOUT, which comes
- * late, and dropped if it took nothing for too long. */
-static void retry(struct client *c)
-{
-    char why[64];
-    flush(c);
-    if (is_open(slot_of(c)) || now - c->took < STALL_MS * MS)
-        return;
-    sprintf(why, "did not read for %g s", STALL_MS / 1e3);
-    drop(c, why);
-}
-
 static void expire_all(void)
 {
     for (int i = 0; i < in_use; i++)
         if (deadline_of(&clients[seats[i]]) <= now)
             expire(&clients[seats[i]]);
-    for (int i = 0; i < parked_count; i++) {
-        int place = waits_at[parked[i]];
-        if (place < SLOTS && !is_open(place) && clients[place].tried + RETRY_MS * MS <= now)
-            retry(&clients[place]);
-    }
 }
 
 /* A slot is kept while a message waits for it.  Leaving is the router's work, too, so users
  * leave only while it does not wait. */
 static bool may_be_freed(const struct client *c)
 {
-    return !has_waiters(slot_of(c)) && (c->id == 0 || !is_parked(ROUTER));
+    return waiting_at[slot_of(c)] == 0 && (c->id == 0 || !is_parked(ROUTER));
 }
 
 static void remove_client(struct client *c)
@@ -1567,9 +1530,6 @@ static int64_t next_deadline(void)
     int64_t next = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
     for (int i = 0; i < in_use; i++)
         next = earlier(next, deadline_of(&clients[seats[i]]));
-    for (int i = 0; i < parked_count; i++)
-        if (waits_at[parked[i]] < SLOTS)
-            next = earlier(next, clients[waits_at[parked[i]]].tried + RETRY_MS * MS);
     return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
 }
 
@@ -1801,9 +1761,7 @@ static void empty_queue(void)
     unpark(ROUTER);
     for (; queue_count > 0; queue_count--) {
         const struct message *m = &queue[queue_head].message;
-        if (is_open(place_of(m)))
-            deliver(m);
-        else
+        if (deliver(m) != NONE)
             log_message(m, "lost, the server is stopping: ");
         queue_head = (queue_head + 1) % QUEUE_SIZE;
     }
@@ -2189,6 +2147,7 @@ static void first_state(void)
         buckets[i] = NONE;
     for (int i = 0; i <= ROUTER; i++)
         waits_at[i] = NONE;
+    memset(waiting_at, 0, sizeof waiting_at);
     approach = &approaches[0];
     quiet = false;
     keep = DEFAULT_KEEP_S * 1000 * MS;
