@@ -188,7 +188,7 @@ END
 @test "SIGINT, SIGTERM and SIGHUP end a server that was started with them blocked" {
     need_blocking
     for end in 'INT 2' 'TERM 15' 'HUP 1'; do
-        started 'exec env --block-signal "$@"'
+        started 'exec env --default-signal --block-signal "$@"'
         ended_by $end
     done
 }

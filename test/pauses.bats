@@ -17,7 +17,7 @@ teardown() {
     stop_and_show_log
 }
 
-# users_through PAUSE: four users are pinged, and have 2 or 3 s to answer (-k).  Then the lines
+# users_through PAUSE: four users are pinged, and have 2 to 4 s to answer (-k).  Then the lines
 # PAUSE stop the server for longer than that.  Each stop counts as half a second at most.
 users_through() {
     cat <<END
@@ -142,7 +142,7 @@ open_terminal() {
         script -qfc "exec bash --norc --noprofile --noediting -i" /dev/null \
         <"$BATS_TEST_TMPDIR/keys" >"$CHAT_LOG" 2>&1 3>&- 8>&- &
     TERMINAL=$!
-    keys 'echo ready $((6 * 7))\n'
+    keys "tty >'$BATS_TEST_TMPDIR/tty'; echo ready \$((6 * 7))\n"
     eventually shows 'ready 42'
 }
 
@@ -175,11 +175,13 @@ run echo fg >&8" | play
     kill -KILL "$TERMINAL"
     rm -f "$BATS_TEST_TMPDIR/keys"
 
-    chat_on_terminal -k 2
+    chat_on_terminal -k 4
+    # A write to a terminal that is stopped does not come back.
     users_through "run printf '\\023' >&8
+run while timeout 0.5 sh -c 'echo >\"\$0\"' \"\$(cat '$BATS_TEST_TMPDIR/tty')\"; do :; done
 # Its first line stops the server.
 U3 say U4 20
-U4 silent 3000
+U4 silent 4500
 run printf '\\021' >&8
 U4 expect said U3 20" | play
 }
