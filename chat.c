@@ -1736,6 +1736,8 @@ static void accept_from(int listener)
         c = seat_client(fd, &address);
         if (full)
             refuse(c, c->in, &no_room);
+        else
+            receive(c);         /* the request is often there already */
     }
 }
 
@@ -1767,6 +1769,12 @@ static void empty_queue(void)
     }
 }
 
+static void close_listeners(void)
+{
+    while (listener_count > 0)
+        close(listeners[--listener_count]);
+}
+
 static void close_for_stop(struct client *c)
 {
     if (c->state == REQUEST || c->state == JOINING)
@@ -1784,8 +1792,7 @@ static void stop(int number)
 {
     log_line("stopping on signal %d", number);
     stop_began = now;
-    while (listener_count > 0)
-        close(listeners[--listener_count]);
+    close_listeners();
     empty_queue();
     for (int i = 0; i < in_use; i++)
         close_for_stop(&clients[seats[i]]);
@@ -1961,12 +1968,6 @@ static bool is_wildcard(const union address *a)
 {
     return a->any.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr)
                                         : a->v4.sin_addr.s_addr == INADDR_ANY;
-}
-
-static void close_listeners(void)
-{
-    while (listener_count > 0)
-        close(listeners[--listener_count]);
 }
 
 static void die_of_listening(const struct addrinfo *a, const char *port, int error)
