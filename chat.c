@@ -112,10 +112,11 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *
  *          accept()       whole request      101 queued
  *   FREE ----------> REQUEST ------> JOINING -------> OPEN
- *    ^                  |                              |  end of input
- *    |         response |    Close queued by one side  |----------------.
- *    |           queued v                              |                v
- *    |               CLOSING <-------------------------'            DRAINING
+ *    ^                  |                              |  end of input, or
+ *    |         response |         our Close is queued  |  Close from the client
+ *    |           queued v                              |----------------.
+ *    |               CLOSING <-------------------------'                v
+ *    |                  |                                            DRAINING
  *    |                  | all written, our half shut                    | all written
  *    |                  v                                               |
  *    |              LINGERING ------------- end of input ---------------+---> DEAD
@@ -123,9 +124,9 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    '------------------- remove_client(), the only close() of a client -------'
  *
  * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
- * to DRAINING if the end of input comes first.  Every state turns to DEAD when a read or
- * write fails, when a deadline passes, or when the server stops.  Two deadlines are answered first: half a
- * request gets 408, a silent user gets a ping. */
+ * to DRAINING if the end of input comes first.  Every state can turn to DEAD: a read failed,
+ * or a deadline passed.  When two of the deadlines pass, the server sends something first:
+ * 408 after half a request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -659,15 +660,16 @@ static const struct approach *approach;
 
 static void take_request(struct client *c);     /* part 9 */
 
-/* Queues the last thing that c is sent.  The outbox's content goes out before it. */
-static void send_close(struct client *c, int code, const char *reason)
+/* Queues the last thing that c is sent.  The outbox's content goes out before it.  After
+ * that, a CLOSING client is still read. */
+static void send_close(struct client *c, int code, const char *reason, enum state next)
 {
     if (c->broken) {
         enter(c, DEAD);
         return;
     }
     c->out_used += ws_write_close(outbox_end(c, WS_CONTROL_FRAME), code, reason);
-    enter(c, CLOSING);
+    enter(c, next);
 }
 
 /* Sends the message, or parks its sender: then it stays in the inbox. */
@@ -713,7 +715,8 @@ static void answer_close(struct client *c, const struct ws_event *e)
     else if (!quiet && is_known(c))
         log_line("user %" PRId64 " left: it closed the connection (code %d)%s%s", c->id, e->code,
                  e->len > 0 ? ": " : "", quote(c->in + e->at, e->len).text);
-    send_close(c, e->code, "");         /* 5.5.1: an endpoint typically echoes the code */
+    /* 5.5.1: an endpoint typically echoes the code.  Nothing follows the client's Close. */
+    send_close(c, e->code, "", DRAINING);
 }
 
 static void close_for_breach(struct client *c, const struct ws_event *e)
@@ -725,7 +728,7 @@ static void close_for_breach(struct client *c, const struct ws_event *e)
         snprintf(reason, sizeof reason, "%s", e->reason);
     if (is_known(c))
         log_line("user %" PRId64 " left: closed by the server (code %d): %s", c->id, e->code, reason);
-    send_close(c, e->code, reason);
+    send_close(c, e->code, reason, CLOSING);
 }
 
 /* Handles the next frame of the inbox.  Returns false if there is no whole one. */
@@ -1785,7 +1788,7 @@ static void close_for_stop(struct client *c)
     if (is_parked(slot_of(c)))
         log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, waiting_bytes(c));
     unpark(slot_of(c));
-    send_close(c, WS_GOING_AWAY, "the server is stopping");
+    send_close(c, WS_GOING_AWAY, "the server is stopping", CLOSING);
 }
 
 static void stop(int number)
