@@ -5,18 +5,20 @@
  * All memory is in the arrays below.
  *
  * How to read it: main and turn, at the end, are the table of contents.  Then follow
- * one message through parts 4 to 8: it comes in by receive, in part 8.  Part 11 makes
- * poll and the buffers cheap: leave it out at first.  "5.5.2:" means RFC 6455 section 5.5.2.
+ * one message: start at receive, in part 8, and look up each function that it calls.
+ * Part 12 makes poll and the buffers cheap: leave it out at first.  "5.5.2:" means RFC
+ * 6455 section 5.5.2.
  *
- *    1  limits                     7  what a client's message does
- *    2  clients and their states   8  sockets
- *    3  the log                    9  requests: who joins, HTTP answers
- *    4  outboxes                  10  leaving
- *    5  places, and waiting       11  what only buys speed and memory
- *    6  the two approaches        12  newcomers, starting, stopping, main
+ *    1  limits                     8  sockets
+ *    2  clients and their states   9  requests: who joins, HTTP answers
+ *    3  the log                   10  leaving
+ *    4  outboxes                  11  poll
+ *    5  places, and waiting       12  what only buys speed and memory
+ *    6  the two approaches        13  newcomers, starting, stopping, main
+ *    7  what a message does
  *
- * A connection is a client.  It has a slot, an index into the arrays, until it is
- * closed.  A client that has joined is a user.  It has an id, which is never reused. */
+ * A connection is a client.  It has a slot, an index into the arrays.  A client that
+ * has joined is a user.  It has an id, which is never reused. */
 
 #include "json.h"
 #include "ws.h"
@@ -93,8 +95,8 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* FULL is the largest message or request, and an unfinished control frame behind it.
- * An outbox is full when it holds that many bytes.  A buffer is about twice as large:
+/* FULL is a number of bytes: the largest message or request, and one unfinished control
+ * frame.  An outbox is full when it holds that many bytes.  A buffer is about twice as large:
  *   - An outbox that is not full has room for one more message of any size, and for the
  *     reserve.
  *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
@@ -178,10 +180,11 @@ struct client {
     bool stuck;                 /* the kernel took less than all: flush_all leaves it out */
 
     int64_t since;              /* when it was accepted, or began to leave */
+    int64_t read_at;            /* when it was last read */
     int64_t heard;              /* its last sign of life */
     int64_t pinged;             /* when a ping was queued after that; 0: none was */
-    int64_t took;               /* when the kernel last took a byte from the outbox, the
-                                 * state changed, or a first sender began to wait */
+    int64_t took;               /* the latest of three times: the kernel took a byte from the
+                                 * outbox; the state changed; a first sender was parked at it */
     int64_t tried;              /* when a write was last tried */
 
     int seat;                   /* its index in seats */
@@ -192,14 +195,12 @@ static struct client clients[SLOTS];
 
 static int seats[SLOTS];        /* slots: seats[0 .. in_use) are in use, the others free */
 static int in_use;
-static int active;              /* part 11: seats[0 .. active) may have something to do */
+static int active;              /* part 12: seats[0 .. active) may have something to do */
 
-/* Part 11 defines these five, which only buy speed and memory. */
+/* Part 12 defines these three, which only buy speed and memory. */
 static uint8_t *lend(void);                     /* returns a buffer of BUFFER_SIZE bytes */
 static void give_back(uint8_t **buffer);        /* and sets it to NULL */
 static void set_active(struct client *c);       /* poll c in every turn for a while */
-static void free_seat(struct client *c);
-static void remove_dead(void);
 
 /* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
  * and poll sleeps no longer than that while there is a deadline.  So a pause of the
@@ -231,14 +232,23 @@ static int slot_of(const struct client *c)
     return (int)(c - clients);
 }
 
-/* Is c a user that messages can reach?  Once our Close is queued or a write has failed,
- * no lookup finds it. */
-static bool is_known(const struct client *c)
+static void move_to_seat(struct client *c, int seat)
+{
+    struct client *other = &clients[seats[seat]];
+    seats[c->seat] = seats[seat];
+    other->seat = c->seat;
+    seats[seat] = slot_of(c);
+    c->seat = seat;
+}
+
+/* Is c a user that messages can reach?  Not after its end of input, not once a Close is
+ * queued, and not after a failed write. */
+static bool is_reachable(const struct client *c)
 {
     return c->state == OPEN && !c->broken;
 }
 
-/* c showed that it is alive: a byte came, or a full kernel buffer takes bytes again. */
+/* c is alive: a byte came, or a full kernel buffer takes bytes again. */
 static void note_life(struct client *c)
 {
     c->heard = now;
@@ -347,7 +357,7 @@ static struct name name_of(const union address *a)
 
 static void log_left(const struct client *c, const char *why)
 {
-    if (is_known(c))
+    if (is_reachable(c))
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
@@ -356,7 +366,7 @@ static void log_gone(const struct client *c, const char *why, size_t from)
 {
     if (c->id != 0 && c->out_used + from > 0)
         log_line("user %" PRId64 "%s: %s; lost: %zu bytes to it, %zu from it", c->id,
-                 is_known(c) ? " left" : "", why, c->out_used, from);
+                 is_reachable(c) ? " left" : "", why, c->out_used, from);
     else
         log_left(c, why);
 }
@@ -416,15 +426,16 @@ static void put_notice(struct client *c, const char *format, ...)
 /* ---- 5. Places, and waiting ---------------------------------------------------------------
  *
  * A place is where something can wait for room.  There are three kinds: each user's
- * outbox, the router's queue, and the door, where newcomers wait while the router does.
+ * outbox, the router's queue, and the door, where newcomers wait while the router is parked.
  *
  *   1. A place is open or full, whatever the size of the message.
  *   2. A sender that finds its place full, or others waiting there, is parked.  Its socket
  *      is not read, and its message stays in its inbox.
- *   3. Once a turn, every parked client whose place is open continues, first come, first
- *      served.  Nobody has to wake it, so no wake-up can be lost.
+ *   3. In every turn, the parked clients whose places are open continue, first come, first
+ *      served.  Nobody has to wake them, so no wake-up can be lost.
  *   4. The outbox of a user that has left is open.  So its senders continue, and the log
  *      says that their messages were not delivered.
+ *   5. A client is also parked at its own outbox if that has no room for an answer to it.
  *
  *   parked[]   user 1         user 4         user 1 came first
  *              holds a        holds a
@@ -446,7 +457,7 @@ enum { ROUTER = SLOTS };                /* beside the slots of clients, it can b
 static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
 static int parked_count;
 static int waits_at[SLOTS + 1];         /* the place where each of them waits, or NONE */
-static int waiting_at[PLACES];          /* how many wait at each place */
+static int waiters[PLACES];          /* how many wait at each place */
 
 static int queue_count;                 /* messages in the router's queue */
 
@@ -461,21 +472,22 @@ static bool is_open(int place)
         return !is_parked(ROUTER);
     if (place == QUEUE)
         return queue_count < QUEUE_SIZE;
-    return !is_known(&clients[place]) || clients[place].out_used < FULL;
+    return !is_reachable(&clients[place]) || clients[place].out_used < FULL;
 }
 
-/* A message that has waited does not wait for the others behind it. */
+/* A new message also waits if others wait there.  A message that waited before waits only
+ * for room. */
 static bool must_wait(const struct message *m, int place)
 {
-    return !is_open(place) || (waiting_at[place] > 0 && !m->waited);
+    return !is_open(place) || (waiters[place] > 0 && !m->waited);
 }
 
 static void park(int who, int place)
 {
-    if (place < SLOTS && waiting_at[place] == 0)
+    if (place < SLOTS && waiters[place] == 0)
         clients[place].took = now;      /* from now on it has STALL_MS to take a byte */
     waits_at[who] = place;
-    waiting_at[place]++;
+    waiters[place]++;
     parked[parked_count++] = who;
 }
 
@@ -488,7 +500,7 @@ static void unpark(int who)
         i++;
     parked_count--;
     memmove(parked + i, parked + i + 1, (size_t)(parked_count - i) * sizeof *parked);
-    waiting_at[waits_at[who]]--;
+    waiters[waits_at[who]]--;
     waits_at[who] = NONE;
 }
 
@@ -556,7 +568,7 @@ static struct client *find_user(int64_t id)
     int slot = *bucket_of(id);
     while (slot != NONE && clients[slot].id != id)
         slot = clients[slot].next_in_bucket;
-    return slot != NONE && is_known(&clients[slot]) ? &clients[slot] : NULL;
+    return slot != NONE && is_reachable(&clients[slot]) ? &clients[slot] : NULL;
 }
 
 static void log_message(const struct message *m, const char *what)
@@ -573,26 +585,33 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* Delivers the message and returns NONE.  If there is no room, it does nothing and returns
- * the place that is full: the recipient's outbox.  If the recipient is not connected, a
- * sender that speaks `notices` is told, so there must be room in its own outbox. */
-static int deliver(const struct message *m)
+/* The article logs it.  A sender that speaks `notices` is told as well, so it must have room
+ * for that.  Returns like deliver(). */
+static int report_absent(const struct message *m)
 {
-    struct client *to = find_user(m->to), *from = find_user(m->from);
-    struct client *reader = to;
-    if (to == NULL && from != NULL && from->notices)
-        reader = from;
-    if (reader != NULL && must_wait(m, slot_of(reader)))
-        return slot_of(reader);
-    if (to != NULL)
-        put_message(to, m);
-    else if (reader != NULL)
-        put_notice(reader, "user %" PRId64 " is not connected", m->to);
-    if (to != NULL)
-        log_message(m, "");
-    else if (!quiet)
+    struct client *from = find_user(m->from);
+    bool is_told = from != NULL && from->notices;
+    if (is_told && must_wait(m, slot_of(from)))
+        return slot_of(from);
+    if (is_told)
+        put_notice(from, "user %" PRId64 " is not connected", m->to);
+    if (!quiet)
         log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
                  " is not connected", m->from, m->to, m->to);
+    return NONE;
+}
+
+/* Delivers the message and returns NONE.  If the message must wait, it does nothing and
+ * returns the place to wait at: the outbox of its recipient, or of its sender. */
+static int deliver(const struct message *m)
+{
+    struct client *to = find_user(m->to);
+    if (to == NULL)
+        return report_absent(m);
+    if (must_wait(m, slot_of(to)))
+        return slot_of(to);
+    put_message(to, m);
+    log_message(m, "");
     return NONE;
 }
 
@@ -610,11 +629,11 @@ static void router_run(void)
 {
     while (queue_count > 0 && !is_parked(ROUTER)) {
         struct message *m = &queue[queue_head].message;
-        int full = deliver(m);
-        if (full != NONE) {
+        int place = deliver(m);
+        if (place != NONE) {
             m->waited = true;
-            park(ROUTER, full);
-            log_line("the router waits for room at user %" PRId64, clients[full].id);
+            park(ROUTER, place);
+            log_line("the router waits for room at user %" PRId64, clients[place].id);
             return;
         }
         queue_head = (queue_head + 1) % QUEUE_SIZE;
@@ -622,8 +641,8 @@ static void router_run(void)
     }
 }
 
-/* With threads, the router would run at any time from here on.  In one thread it runs at
- * once, so messages stay in the queue only while it waits. */
+/* In the article the router is a thread of its own.  Here it is called at once.  So the
+ * queue is empty unless the router is parked. */
 static int router_send(const struct message *m)
 {
     struct queued *q;
@@ -633,7 +652,7 @@ static int router_send(const struct message *m)
     assert(m->len <= MESSAGE);
     q->message = *m;
     q->message.token = memcpy(q->bytes, m->token, m->len);
-    q->message.waited = false;
+    q->message.waited = false;  /* for its recipient, not yet */
     router_run();
     return NONE;
 }
@@ -648,7 +667,7 @@ static int directory_send(const struct message *m)
 
 static const struct approach {
     const char *name;
-    int (*send)(const struct message *);        /* returns NONE, or the place that is full */
+    int (*send)(const struct message *);        /* returns NONE, or the place to wait at */
 } approaches[] = {
     { "directory", directory_send },
     { "router", router_send },
@@ -656,7 +675,7 @@ static const struct approach {
 
 static const struct approach *approach;
 
-/* ---- 7. What a client's message does ------------------------------------------------------- */
+/* ---- 7. What a message does ----------------------------------------------------------------- */
 
 static void take_request(struct client *c);     /* part 9 */
 
@@ -675,16 +694,16 @@ static void send_close(struct client *c, int code, const char *reason, enum stat
 /* Sends the message, or parks its sender: then it stays in the inbox. */
 static void send_or_park(struct client *c, const struct message *m)
 {
-    int full = approach->send(m);
-    if (full == NONE)
+    int place = approach->send(m);
+    if (place == NONE)
         return;
     c->held = *m;
     c->held.waited = true;
-    park(slot_of(c), full);
-    if (full == QUEUE)
+    park(slot_of(c), place);
+    if (place == QUEUE)
         log_line("user %" PRId64 " waits for the router", m->from);
     else
-        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, clients[full].id);
+        log_line("user %" PRId64 " waits for room at user %" PRId64, m->from, clients[place].id);
 }
 
 static void chat_message(struct client *c, const struct ws_event *e)
@@ -712,7 +731,7 @@ static void answer_close(struct client *c, const struct ws_event *e)
 {
     if (!quiet && e->code == WS_NO_CODE)
         log_left(c, "it closed the connection");
-    else if (!quiet && is_known(c))
+    else if (!quiet && is_reachable(c))
         log_line("user %" PRId64 " left: it closed the connection (code %d)%s%s", c->id, e->code,
                  e->len > 0 ? ": " : "", quote(c->in + e->at, e->len).text);
     /* 5.5.1: an endpoint typically echoes the code.  Nothing follows the client's Close. */
@@ -726,7 +745,7 @@ static void close_for_breach(struct client *c, const struct ws_event *e)
         snprintf(reason, sizeof reason, "%s at byte %zu", e->reason, e->byte);
     else
         snprintf(reason, sizeof reason, "%s", e->reason);
-    if (is_known(c))
+    if (is_reachable(c))
         log_line("user %" PRId64 " left: closed by the server (code %d): %s", c->id, e->code, reason);
     send_close(c, e->code, reason, CLOSING);
 }
@@ -769,7 +788,7 @@ static void handle_inbox(struct client *c)
     if (c->state == REQUEST)
         take_request(c);
     while (c->state == OPEN && !is_parked(slot)) {
-        if (!has_reserve(c))
+        if (!has_reserve(c) && c->ws.at < c->in_used)
             park(slot, slot);
         else if (!handle_frame(c))
             break;
@@ -788,6 +807,7 @@ static void drop(struct client *c, const char *why);            /* part 10 */
 static void input_ended(struct client *c);
 static void output_failed(struct client *c, const char *why);
 static void all_written(struct client *c);
+static void remove_dead(void);
 
 static bool is_blocked(int error)
 {
@@ -801,8 +821,8 @@ static bool wants_input(const struct client *c)
         || (c->state == OPEN && !is_parked(slot_of(c)));
 }
 
-/* One read brings FULL bytes at most.  More would fill the recipient's outbox at once, and
- * the rest would wait although the kernel has room for it. */
+/* One read brings FULL bytes at most.  A longer read could fill the recipient's outbox.  The
+ * sender would then be parked although the kernel can still take bytes. */
 static void receive(struct client *c)
 {
     size_t room = BUFFER_SIZE - c->in_used;
@@ -810,6 +830,7 @@ static void receive(struct client *c)
     if (c->in == NULL)
         c->in = lend();
     n = read(c->fd, c->in + c->in_used, room < FULL ? room : FULL);
+    c->read_at = now;
     if (n > 0) {
         c->in_used += (size_t)n;
         note_life(c);
@@ -855,8 +876,9 @@ static void flush_all(void)
     }
 }
 
-/* c was parked, and its place is open.  It is read as well, because poll did not look at
- * it: otherwise clients with more in their inboxes would get a larger share of the outbox. */
+/* c was parked, and its place is open.  If it was not read in this turn, it is read now,
+ * because poll did not watch it.  Otherwise clients with more in their inboxes would get a
+ * larger share of the outbox.  (It is not read twice, or the turn might never end.) */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -868,20 +890,21 @@ static void continue_client(struct client *c)
     if (held.token != NULL)
         send_or_park(c, &held);
     handle_inbox(c);
-    if (c->state == OPEN && wants_input(c))
+    if (c->read_at != now && c->state == OPEN && wants_input(c))
         receive(c);
 }
 
 static void admit_newcomers(void)
 {
-    for (int i = 0; i < parked_count; )
+    for (int i = 0; i < parked_count && is_open(DOOR); )
         if (waits_at[parked[i]] == DOOR)
             continue_client(&clients[parked[i]]);
         else
             i++;
 }
 
-/* Joining and leaving waited for the router, too. */
+/* While the router was parked, no user joined, and none was removed.  This is done first: the
+ * router may be parked again at once. */
 static void continue_router(void)
 {
     unpark(ROUTER);
@@ -890,7 +913,7 @@ static void continue_router(void)
     router_run();
 }
 
-/* A client that is parked again stands at the end of the array, so it is reached again
+/* A client that is parked again goes to the end of the array.  So this loop reaches it again,
  * after all others. */
 static void continue_parked(void)
 {
@@ -961,7 +984,7 @@ static int lowest_ids(int64_t ids[SHOWN_IDS], int *total)
     for (int i = 0; i < in_use; i++) {
         const struct client *c = &clients[seats[i]];
         int k;
-        if (!is_known(c))
+        if (!is_reachable(c))
             continue;
         ++*total;
         if (n == SHOWN_IDS && c->id > ids[n - 1])
@@ -1295,14 +1318,14 @@ static void all_written(struct client *c)
     }
 }
 
-/* Is somebody parked at its full outbox?  Then it is written to without POLLOUT, which comes
- * late, on Linux when a third of the kernel's buffer is free. */
+/* Is somebody parked at its full outbox?  Then the server tries to write every RETRY_MS.
+ * POLLOUT comes late: on Linux, when a third of the kernel's buffer is free. */
 static bool is_waited_for(const struct client *c)
 {
-    return waiting_at[slot_of(c)] > 0 && !is_open(slot_of(c));
+    return waiters[slot_of(c)] > 0 && !is_open(slot_of(c));
 }
 
-/* A parked client can't be heard, so it is not silent. */
+/* A parked client is not read, so its silence does not count. */
 static int64_t silence_deadline(const struct client *c)
 {
     if (keep == 0 || is_parked(slot_of(c)))
@@ -1310,6 +1333,7 @@ static int64_t silence_deadline(const struct client *c)
     return (c->pinged != 0 ? c->pinged : c->heard) + keep;
 }
 
+/* When has expire(c) something to do? */
 static int64_t deadline_of(const struct client *c)
 {
     switch (c->state) {
@@ -1371,11 +1395,18 @@ static void expire_all(void)
             expire(&clients[seats[i]]);
 }
 
-/* A slot is kept while a message waits for it.  Leaving is the router's work, too, so users
- * leave only while it does not wait. */
+/* A slot is kept while somebody is parked at it.  While the router is parked, the slots of
+ * users are kept as well, because in the article the router removes users. */
 static bool may_be_freed(const struct client *c)
 {
-    return waiting_at[slot_of(c)] == 0 && (c->id == 0 || !is_parked(ROUTER));
+    return waiters[slot_of(c)] == 0 && (c->id == 0 || !is_parked(ROUTER));
+}
+
+static void free_seat(struct client *c)
+{
+    move_to_seat(c, --active);
+    move_to_seat(c, --in_use);
+    enter(c, FREE);
 }
 
 static void remove_client(struct client *c)
@@ -1388,6 +1419,15 @@ static void remove_client(struct client *c)
     if (c->id != 0)
         table_remove(c);
     free_seat(c);
+}
+
+/* From the last to the first: a client that moves away swaps its seat with one that was
+ * visited already. */
+static void remove_dead(void)
+{
+    for (int i = active - 1; i >= 0; i--)
+        if (clients[seats[i]].state == DEAD)
+            remove_client(&clients[seats[i]]);
 }
 
 /* When stopping, the server waits until then for the peers to take what is queued. */
@@ -1425,130 +1465,16 @@ static void log_failure(const char *call)
     log_line("cannot %s: %s; trying again in %d ms", call, strerror(errno), PAUSE_MS);
 }
 
-/* ---- 11. What only buys speed and memory ------------------------------------------------------
+/* ---- 11. poll -------------------------------------------------------------------------------
  *
- * The plainest server would give each client two buffers for ever, and poll everyone in
- * every turn, with the soonest deadline as the timeout.  It would keep every promise, too.
- * This part makes it cheaper, in three ways.
- *
- * Lent buffers.  A buffer is lent to an inbox or an outbox while something is in it.  So
- * an idle client needs none.  The buffer given back last is lent first, because it is
- * still in the processor's cache. */
-
-static uint8_t buffers[2 * SLOTS][BUFFER_SIZE];
-static uint8_t *lendable[2 * SLOTS];    /* lendable[lent ..] can be lent */
-static int lent;
-
-static uint8_t *lend(void)
-{
-    return lendable[lent++];
-}
-
-static void give_back(uint8_t **buffer)
-{
-    if (*buffer != NULL)
-        lendable[--lent] = *buffer;
-    *buffer = NULL;
-}
-
-/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
- * among 1,000 idle users, ten times the price of a message.  So there are two looks: at
- * the active clients, and at everyone.  Active is a client that was heard, or whose outbox
- * the kernel took bytes from, within the last 2 ms, and every client in a request or on
- * its way out.
- *
- *                                                looks at       and sleeps
- *   for 2 ms, nothing happened; or all           everyone       until a deadline
- *     clients are active
- *   the last look at everyone was 2 us for       everyone       not at all
- *     each client ago, or 20 ms
- *   else                                         the active     until 2 ms are over
- *
- * It never sleeps if a parked client can continue.  Deadlines are checked with each look
- * at everyone. */
-
-enum {
-    LATELY_MS = 2,
-    LOOK_US = 2,                /* for each client, until the next look at everyone */
-    LOOK_MAX_MS = 20            /* the same, for any number of clients */
-};
+ * What to poll for follows from a client's state.  It is not stored anywhere. */
 
 static struct pollfd watched[1 + LISTENERS + SLOTS];    /* signal pipe, listeners, clients */
 static int watched_slot[1 + LISTENERS + SLOTS];         /* whose it is, or NONE */
-static int64_t last_seen;       /* when poll last found something */
-static int64_t last_full_look;  /* at everyone */
 
 static int signal_pipe[2];      /* a signal handler writes a byte, to end poll */
-static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
-
 static int listeners[LISTENERS], listener_count;
 static int64_t accept_again;    /* no accept() before */
-
-static void move_to_seat(struct client *c, int seat)
-{
-    struct client *other = &clients[seats[seat]];
-    seats[c->seat] = seats[seat];
-    other->seat = c->seat;
-    seats[seat] = slot_of(c);
-    c->seat = seat;
-}
-
-static void set_active(struct client *c)
-{
-    if (c->seat >= active)
-        move_to_seat(c, active++);
-}
-
-static void free_seat(struct client *c)
-{
-    move_to_seat(c, --active);
-    move_to_seat(c, --in_use);
-    enter(c, FREE);
-}
-
-static bool is_active(const struct client *c)
-{
-    return (c->state != JOINING && c->state != OPEN)
-        || now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
-}
-
-/* From the last to the first: a client that moves away swaps its seat with one that was
- * visited already. */
-static void remove_dead(void)
-{
-    for (int i = active - 1; i >= 0; i--)
-        if (clients[seats[i]].state == DEAD)
-            remove_client(&clients[seats[i]]);
-}
-
-static void set_silent(void)
-{
-    for (int i = active - 1; i >= 0; i--)
-        if (!is_active(&clients[seats[i]]))
-            move_to_seat(&clients[seats[i]], --active);
-}
-
-static int64_t next_deadline(void)
-{
-    int64_t next = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
-    for (int i = 0; i < in_use; i++)
-        next = earlier(next, deadline_of(&clients[seats[i]]));
-    return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
-}
-
-/* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
- * That costs 4 to 6 us of 24 for a message among idle users.  So poll has no timeout: an
- * alarm ends it, by a byte in the signal pipe.  An alarm that is set stays, although most
- * deadlines move on before it rings.  (setitimer is XSI, and no longer in POSIX.1-2024.) */
-static void set_alarm(int64_t when)
-{
-    int64_t us = when > now ? when - now : 1;
-    struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
-    if (when == NEVER || (now < alarm_at && alarm_at <= when))
-        return;
-    setitimer(ITIMER_REAL, &in, NULL);
-    alarm_at = when;
-}
 
 static void watch(int i, int fd, int events, int slot)
 {
@@ -1577,35 +1503,146 @@ static void watch_listeners(void)
         watch(1 + i, may_accept ? listeners[i] : NONE, POLLIN, NONE);
 }
 
-/* The only place that waits.  Returns how many entries of watched[] poll looked at. */
+static int64_t next_deadline(void)
+{
+    int64_t next = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
+    for (int i = 0; i < in_use; i++)
+        next = earlier(next, deadline_of(&clients[seats[i]]));
+    return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
+}
+
+/* Part 12: how many of the seats poll looks at, and until when it may sleep.  The plain server
+ * looks at all in_use, and sleeps until next_deadline(). */
+static int choose_look(int64_t *until);
+static int timeout_until(int64_t until);
+
+static int64_t last_found;      /* when poll last reported something */
+static int64_t last_full_look;  /* when it last looked at everyone */
+
+/* The only place that waits.  Returns how many entries of watched[] poll looked at.  It
+ * does not sleep if a parked client can continue. */
 static int look(void)
 {
     static const struct timespec pause = { 0, PAUSE_MS * 1000000L };
-    bool idle = active == in_use || now - last_seen >= LATELY_MS * MS;
-    bool full = idle || now - last_full_look >= earlier(LOOK_US * (int64_t)in_use, LOOK_MAX_MS * MS);
-    bool sleeps = (idle || !full) && !is_anyone_ready();
-    int count, seen;
+    int64_t until;
+    int seats_watched = choose_look(&until), count, found;
 
     watch(0, signal_pipe[0], POLLIN, NONE);
     watch_listeners();
-    count = watch_clients(full ? in_use : active);
-    if (sleeps)
-        set_alarm(full ? next_deadline() : now + LATELY_MS * MS);
-    seen = poll(watched, (nfds_t)count, sleeps ? -1 : 0);
-    if (seen < 0 && errno != EINTR) {
+    count = watch_clients(seats_watched);
+    found = poll(watched, (nfds_t)count, is_anyone_ready() ? 0 : timeout_until(until));
+    if (found < 0 && errno != EINTR) {
         log_failure("poll");
         nanosleep(&pause, NULL);
         watched[0].revents = POLLIN;    /* a signal may have come */
     }
     move_clock();
-    if (seen > (watched[0].revents != 0 ? 1 : 0))
-        last_seen = now;
-    if (full && seen >= 0)      /* not cut short by a signal */
+    if (found > (watched[0].revents != 0 ? 1 : 0))
+        last_found = now;
+    if (seats_watched == in_use && found >= 0)  /* not cut short by a signal */
         last_full_look = now;
     return count;
 }
 
-/* ---- 12. Newcomers, starting, stopping, main -------------------------------------------------- */
+/* ---- 12. What only buys speed and memory ------------------------------------------------------
+ *
+ * The plainest server would give each client two buffers for ever, and poll everyone in
+ * every turn, with the soonest deadline as the timeout.  It would keep every promise, too.
+ * This part makes it cheaper, in three ways.
+ *
+ * Lent buffers.  A buffer is lent to an inbox or an outbox while something is in it.  So
+ * an idle client needs none.  The buffer given back last is lent first, because it is
+ * still in the processor's cache. */
+
+static uint8_t buffers[2 * SLOTS][BUFFER_SIZE];
+static uint8_t *lendable[2 * SLOTS];    /* lendable[lent ..] can be lent */
+static int lent;
+
+static uint8_t *lend(void)
+{
+    return lendable[lent++];
+}
+
+static void give_back(uint8_t **buffer)
+{
+    if (*buffer != NULL)
+        lendable[--lent] = *buffer;
+    *buffer = NULL;
+}
+
+/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
+ * among 1,000 idle users, ten times the price of a message.  So there are two looks: at
+ * the active clients, and at everyone.  A client is active if the server read from it, or
+ * wrote to it, within the last 2 ms.  So is every client in a request or on its way out.
+ *
+ *                                                looks at       and sleeps
+ *   for 2 ms, nothing happened; or all           everyone       until a deadline
+ *     clients are active
+ *   the last look at everyone is older than      everyone       not at all
+ *     2 us for each client, or than 20 ms
+ *   else                                         the active     until 2 ms are over
+ *
+ * It never sleeps if a parked client can continue.  Deadlines are checked with each look
+ * at everyone. */
+
+enum {
+    LATELY_MS = 2,
+    LOOK_US = 2,                /* for each client, until the next look at everyone */
+    LOOK_MAX_MS = 20            /* the same, for any number of clients */
+};
+
+static void set_active(struct client *c)
+{
+    if (c->seat >= active)
+        move_to_seat(c, active++);
+}
+
+static bool is_active(const struct client *c)
+{
+    return (c->state != JOINING && c->state != OPEN)
+        || now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
+}
+
+static void set_inactive(void)
+{
+    for (int i = active - 1; i >= 0; i--)
+        if (!is_active(&clients[seats[i]]))
+            move_to_seat(&clients[seats[i]], --active);
+}
+
+static int choose_look(int64_t *until)
+{
+    bool idle = active == in_use || now - last_found >= LATELY_MS * MS;
+    bool everyone = idle || now - last_full_look >= earlier(LOOK_US * (int64_t)in_use, LOOK_MAX_MS * MS);
+    if (everyone)
+        *until = idle ? next_deadline() : now;
+    else
+        *until = now + LATELY_MS * MS;
+    return everyone ? in_use : active;
+}
+
+/* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
+ * That costs 4 to 6 us of 24 for a message among idle users.  So poll has no timeout: an
+ * alarm ends it, by a byte in the signal pipe.  The server does not cancel an alarm.  Most
+ * come too early, because the deadline has moved on.  That is harmless.
+ * (setitimer is XSI, and no longer in POSIX.1-2024.) */
+static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
+
+/* Returns the timeout for poll: 0 if the time has come, or else none. */
+static int timeout_until(int64_t until)
+{
+    int64_t us = until - now;
+    struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
+    if (us <= 0)
+        return 0;
+    if (until != NEVER && !(now < alarm_at && alarm_at <= until)) {
+        setitimer(ITIMER_REAL, &in, NULL);
+        alarm_at = until;
+    }
+    return -1;
+}
+
+/* ---- 13. Newcomers, starting, stopping, main -------------------------------------------------- */
 
 static void set_option(int fd, int level, int name, int value)
 {
@@ -1765,7 +1802,8 @@ static void empty_queue(void)
 {
     unpark(ROUTER);
     for (; queue_count > 0; queue_count--) {
-        const struct message *m = &queue[queue_head].message;
+        struct message *m = &queue[queue_head].message;
+        m->waited = true;
         if (deliver(m) != NONE)
             log_message(m, "lost, the server is stopping: ");
         queue_head = (queue_head + 1) % QUEUE_SIZE;
@@ -1819,14 +1857,14 @@ static void turn(void)
     for (int i = 1 + listener_count; i < count; i++)
         if (watched[i].revents != 0)
             handle_events(&watched[i], watched_slot[i]);
-    continue_parked();
     if (last_full_look == now)
         expire_all();
+    continue_parked();
     if (watched[0].revents != 0)
         obey_signals();         /* at the end: what is parked was tried once */
     flush_all();
     remove_dead();
-    set_silent();
+    set_inactive();
 }
 
 static bool is_over(void)
@@ -2151,14 +2189,14 @@ static void first_state(void)
         buckets[i] = NONE;
     for (int i = 0; i <= ROUTER; i++)
         waits_at[i] = NONE;
-    memset(waiting_at, 0, sizeof waiting_at);
+    memset(waiters, 0, sizeof waiters);
     approach = &approaches[0];
     quiet = false;
     keep = DEFAULT_KEEP_S * 1000 * MS;
     in_use = active = lent = parked_count = queue_count = queue_head = 0;
     let_in_count = listener_count = 0;
     now = system_time = stop_began = last_id = accept_again = 0;
-    last_seen = last_full_look = 0;
+    last_found = last_full_look = 0;
     alarm_at = NEVER;
     signal_pipe[0] = signal_pipe[1] = reserve = NONE;
     stop_signal = 0;
