@@ -278,6 +278,9 @@ static char signal_bytes[64];
 static int signal_count;
 static bool told_to_stop;
 static int64_t told_at;
+static bool stop_noted;         /* the signal pipe had room for the byte of SIGTERM */
+static bool stops;              /* the log says that the server is stopping */
+static int turns_told;          /* times that poll worked since SIGTERM, until it stops */
 static bool with_router, router_waits;
 static int64_t keep_us;
 
@@ -835,6 +838,7 @@ static void note_line(const char *line)
     }
     if (sscanf(line, "user %d waits for room at user %d", &a, &b) == 2)
         note_wait(a, user(b));
+    stops = stops || strncmp(line, "stopping on signal ", 19) == 0;
     if (strncmp(line, "the router waits ", 17) == 0) {
         router_waits = true;
         for (int i = 0; i < peer_count; i++)
@@ -953,6 +957,7 @@ static void signal_stop(void)
         return;
     told_to_stop = true;
     told_at = clock_us;
+    stop_noted = signal_count < (int)sizeof signal_bytes;
     tell("SIGTERM\n");
     send_signal(SIGTERM);
 }
@@ -1151,8 +1156,16 @@ static void check_leaving(const struct peer *p)
           "peer %d has been leaving for %" PRId64 " ms", number_of(p), us / 1000);
 }
 
+/* The byte of SIGTERM in the pipe ends poll.  So the server stops in that turn, or in the
+ * next one. */
+static void check_obedience(void)
+{
+    promise(stops || turns_told < 2, "SIGTERM is not obeyed");
+}
+
 static void begin_look(void)
 {
+    check_obedience();
     for (int i = 0; i < peer_count; i++) {
         check_leaving(&peers[i]);
         excuse_messages(&peers[i]);
@@ -1248,6 +1261,7 @@ static int sim_poll(struct pollfd *polled, nfds_t count, int timeout)
         return fail_with(b < 252 ? EINTR : b % 2 == 0 ? ENOMEM : EAGAIN);
     if (rang && (seen == 0 || b >= 128))
         return fail_with(EINTR);        /* even if something is ready */
+    turns_told += stop_noted && !stops;
     return seen;
 }
 
@@ -1593,7 +1607,8 @@ static void begin_run(void)
     alarm_us = FOR_EVER;
     paused_us = paused_us_then = long_paused_us = passes_until = 0;
     look_us = clock_us;
-    told_to_stop = router_waits = late_alarm = false;
+    told_to_stop = stop_noted = stops = router_waits = late_alarm = false;
+    turns_told = 0;
     pipe_in = pipe_out = NOBODY;
 }
 
