@@ -13,8 +13,13 @@
  *   - The server may pause for a minute, between two system calls or while it sleeps.
  *     In that time, the peers (the simulated clients) go on or pause, too.
  *
- * The peers connect, chat, stop reading, break the protocol, and vanish.  When the fuzz
- * bytes are used up, the kernel is kind and all peers read.  Then two things must hold:
+ * The peers connect, chat, stop reading, break the protocol, and vanish.  In some runs they
+ * are strangers: they write to ids that nobody has yet, and do not read at first.  So a
+ * message may wait for the notice that its recipient is absent, and meanwhile the recipient
+ * joins, and its outbox fills.
+ *
+ * When the fuzz bytes are used up, the kernel is kind and all peers read.  Then two things
+ * must hold:
  *
  *   - When the server sleeps, it has delivered everything that it has read.
  *   - Then the peers leave, or the server gets SIGTERM.  The books must show what
@@ -282,6 +287,7 @@ static bool stop_noted;         /* the signal pipe had room for the byte of SIGT
 static bool stops;              /* the log says that the server is stopping */
 static int turns_told;          /* times that poll worked since SIGTERM, until it stops */
 static bool with_router, router_waits;
+static bool among_strangers;    /* users write to ids that nobody has yet */
 static int64_t keep_us;
 
 /* The clock and the alarm.  The server cannot tell a short pause from work, and it
@@ -440,11 +446,19 @@ static bool may_send(struct peer *p)
         && p->in_len + MESSAGE + 200 < PIPE_MAX;
 }
 
+/* Among strangers, the messages are large and many.  They go to one of the last three
+ * users, or to the id that the next user will get. */
 static void send_messages(struct peer *p, unsigned count)
 {
     unsigned b = next_byte(), size = next_byte();
     int to = 1 + (int)(b % 16) % (user_count + 2);
     size = size < 200 ? size : (size - 200) * 16;
+    if (among_strangers) {
+        to = user_count + 1 - (int)(b % 16) % 4;
+        to = to > 0 ? to : 1;
+        count *= 4;
+        size = 600 + size % 300;
+    }
     for (; count > 0 && may_send(p); count--)
         say(p, to, size, b / 16);
 }
@@ -475,7 +489,7 @@ static void send_request(struct peer *p)
     unsigned kind = next_byte();
     char text[400];
     p->window = windows[kind / 2 % 4];
-    p->reads = kind / 8 % 4 == 1 ? SLOWLY : AT_ONCE;
+    p->reads = among_strangers ? NOTHING : kind / 8 % 4 == 1 ? SLOWLY : AT_ONCE;
     p->pace = 250;
     if (kind >= 250) {
         put(p, requests[kind % 5], strlen(requests[kind % 5]));
@@ -689,9 +703,15 @@ static void leave_line_of(struct peer *p, int id)
     p->line_len = kept;
 }
 
+static void leave_lines(int id)
+{
+    for (int i = 0; i < peer_count; i++)
+        leave_line_of(&peers[i], id);
+}
+
 static void note_wait(int id, struct peer *at)
 {
-    leave_line_of(at, id);
+    leave_lines(id);
     at->line[at->line_len++] = id;
 }
 
@@ -737,8 +757,7 @@ static void note_fate(int from, int to, const char *what)
                 && peer == number_of(p) && number == p->settled, "it was another message");
     p->settled++;
     router_waits = false;
-    for (int i = 0; i < peer_count; i++)
-        leave_line_of(&peers[i], from);
+    leave_lines(from);
 }
 
 enum { TOLERANCE_MS = 100 };
@@ -1005,7 +1024,9 @@ static void read_otherwise(struct peer *p)
 
 static void act(void)
 {
-    unsigned b = next_byte(), what = b % 16;
+    /* Half of what strangers do is to send messages. */
+    static const unsigned of_strangers[16] = { 5, 5, 5, 5, 5, 5, 5, 5, 0, 6, 10, 11, 11, 12, 12, 13 };
+    unsigned b = next_byte(), what = among_strangers ? of_strangers[b % 16] : b % 16;
     struct peer *p = &peers[b / 16 % (unsigned)peer_count];
 
     clock_us += 100;
@@ -1633,6 +1654,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (keep_us > 0)
         args[4] = "30";
     by_leaving = options / 4 % 2 == 0;
+    among_strangers = options / 32 == 6;
     for (int i = 0; i < 3; i++)
         connect_peer();
     optind = 1;
