@@ -172,6 +172,9 @@ A expect body chat -o '$2' lets"
     advised example.org '*'
     advised '' '*'
     advised "$long" '*'
+    # The answer shows 120 bytes at most.
+    advised "${long:0:120}" "${long:0:120}"
+    advised "${long:0:121}" '*'
 }
 
 @test "-o without a port means the scheme's usual port" {
