@@ -34,9 +34,9 @@ leaves() {
     stuffed
     cat <<'END'
 F silent 400
+clock
 R frame mask=0 "x"
 log user 1 left: closed by the server (code 1002)
-clock
 END
 }
 
