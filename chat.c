@@ -1178,19 +1178,20 @@ static const char page_of_a_name[] =
     "<p>Open <a href='http://%s/'>http://%s</a> instead,\n"
     "<p>or let pages under this name in: start the server as <code>chat -o '%s'</code>\n";
 
-static struct name own_name_of(const struct client *c)
+static union address own_address(int fd)
 {
     union address a;
     socklen_t len = sizeof a;
     memset(&a, 0, sizeof a);
-    getsockname(c->fd, &a.any, &len);
-    return name_of(&a);
+    getsockname(fd, &a.any, &len);
+    return a;
 }
 
 static void name_address(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
     char body[sizeof page_of_a_name + 2 * LOG_LINE], origin[LOG_QUOTE + 1];
-    struct name here = own_name_of(c);
+    union address ours = own_address(c->fd);
+    struct name here = name_of(&ours);
     int len = snprintf(origin, sizeof origin, "http://%.*s", (int)r->host.len,
                        (const char *)buf + r->host.at);
 
@@ -2011,15 +2012,30 @@ static bool is_wildcard(const union address *a)
                                         : a->v4.sin_addr.s_addr == INADDR_ANY;
 }
 
-static void die_of_listening(const struct addrinfo *a, const char *port, int error)
+/* Returns the listener that excludes this address, or NONE.  On most systems, a wildcard
+ * address and another one of its family exclude each other. */
+static int excluded_by(const union address *a)
 {
-    union address address;
-    memset(&address, 0, sizeof address);
-    memcpy(&address, a->ai_addr, a->ai_addrlen < sizeof address ? a->ai_addrlen : sizeof address);
+    for (int i = 0; i < listener_count; i++) {
+        union address other = own_address(listeners[i]);
+        if (other.any.sa_family == a->any.sa_family && (is_wildcard(a) || is_wildcard(&other)))
+            return listeners[i];
+    }
+    return NONE;
+}
+
+static void die_of_listening(const union address *a, const char *port, int error)
+{
+    int listener = error == EADDRINUSE ? excluded_by(a) : NONE;
+    if (listener != NONE) {
+        union address other = own_address(listener);
+        die("cannot listen on %s as well as on %s: one covers the other; leave one out",
+            name_of(a).text, name_of(&other).text);
+    }
     if (error == EADDRINUSE && strcmp(port, "0") != 0)
-        die("cannot listen on %s: address already in use; try -p %ld", name_of(&address).text,
+        die("cannot listen on %s: address already in use; try -p %ld", name_of(a).text,
             strtol(port, NULL, 10) % 65535 + 1);
-    die("cannot listen on %s: %s", name_of(&address).text, strerror(error));
+    die("cannot listen on %s: %s", name_of(a).text, strerror(error));
 }
 
 /* Listens on all that one -l names.  Some of it may be missing on this machine, but not all,
@@ -2028,6 +2044,7 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct addrinfo *list, *a;
+    union address address;
     int error = getaddrinfo(host, port, &hints, &list);
     bool found = optional;
 
@@ -2041,10 +2058,12 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
             continue;
         }
         error = errno;
-        if (error == EADDRINUSE && strcmp(port, "0") == 0)
+        memset(&address, 0, sizeof address);
+        memcpy(&address, a->ai_addr, a->ai_addrlen < sizeof address ? a->ai_addrlen : sizeof address);
+        if (error == EADDRINUSE && strcmp(port, "0") == 0 && excluded_by(&address) == NONE)
             break;
         if ((error != EADDRNOTAVAIL && error != EAFNOSUPPORT) || (!found && a->ai_next == NULL))
-            die_of_listening(a, port, error);
+            die_of_listening(&address, port, error);
     }
     freeaddrinfo(list);
     errno = error;
@@ -2076,10 +2095,7 @@ static void say_where(void)
     char line[2 * LOG_LINE] = "chat: listening on ";
     size_t len = strlen(line);
     for (int i = 0; i < listener_count; i++) {
-        union address a;
-        socklen_t size = sizeof a;
-        memset(&a, 0, sizeof a);
-        getsockname(listeners[i], &a.any, &size);
+        union address a = own_address(listeners[i]);
         len += (size_t)sprintf(line + len, "%s%s%s", i == 0 ? "" : " and ",
                                is_wildcard(&a) ? "every address of this machine, " : "",
                                name_of(&a).text);
@@ -2114,7 +2130,7 @@ static void usage(FILE *to)
 
 static void wrong_usage(const char *what, const char *value)
 {
-    fprintf(stderr, "chat: %s: %s\n", what, value);
+    fprintf(stderr, "chat: %s: %s\n", what, value[0] != '\0' ? value : "it is empty");
     usage(stderr);
     exit(2);
 }
@@ -2154,6 +2170,14 @@ static void add_origin(const char *origin)
         wrong_usage("-o takes SCHEME://HOST[:PORT] without a path, null, or '*'", origin);
 }
 
+static void add_host(const char *host, const char *hosts[REPEATS], int *count)
+{
+    check_repeats(*count, "-l", host);
+    if (host[0] == '\0')
+        wrong_usage("-l takes an address or a host name", host);
+    hosts[(*count)++] = host;
+}
+
 /* Returns how many addresses -l gave. */
 static int read_options(int argc, char **argv, const char *hosts[REPEATS], const char **port)
 {
@@ -2161,10 +2185,10 @@ static int read_options(int argc, char **argv, const char *hosts[REPEATS], const
     while ((option = getopt(argc, argv, "a:l:p:o:k:qhV")) != -1) {
         switch (option) {
         case 'a': choose_approach(optarg); break;
-        case 'l': check_repeats(count, "-l", optarg); hosts[count++] = optarg; break;
+        case 'l': add_host(optarg, hosts, &count); break;
         case 'p': number(optarg, 65535, "-p takes a port, 0 to 65535"); *port = optarg; break;
         case 'o': add_origin(optarg); break;
-        case 'k': keep = number(optarg, 1000000, "-k takes seconds") * 1000 * MS; break;
+        case 'k': keep = number(optarg, 1000000, "-k takes seconds, 0 to 1000000") * 1000 * MS; break;
         case 'q': quiet = true; break;
         case 'h': usage(stdout); exit(0);
         case 'V': puts("chat 2.0"); exit(0);

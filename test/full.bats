@@ -194,12 +194,16 @@ GET='send "GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"'
     } | play
 }
 
-@test "a connection that has its 503 and stays connected is evicted for the next one" {
-    # A tiny server with the real deadlines: each of the 40 may linger for 5 s, and there are
-    # 16 spare places.
+# start_patient [OPTION...]: a server with 4 slots, and with the real deadlines
+start_patient() {
     cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$BATS_TEST_TMPDIR"
     make -C "$BATS_TEST_TMPDIR" CFLAGS=-O1 CLIENTS=4
-    ROOT=$BATS_TEST_TMPDIR start_chat
+    ROOT=$BATS_TEST_TMPDIR start_chat "$@"
+}
+
+@test "a connection that has its 503 and stays connected is evicted for the next one" {
+    # Each of the 40 may linger for 5 s, and there are 16 spare places.
+    start_patient
     { four_users
       echo clock
       for i in {1..40}; do echo "X$i connect"; echo "X$i expect http 503"; done
@@ -237,6 +241,35 @@ END
 G connect
 G send "GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"
 G expect http 426|503
+END
+    } | play
+}
+
+# While the router waits, nobody's slot becomes free: not C's, which vanished, nor D's, which
+# has its Close and stays connected.  To evict D would help nobody.
+@test "router: while the router waits, a user that lingers is not evicted, and all requests get 503" {
+    start_patient -a router
+    { stuffed 'C join' 'D join'
+      cat <<'END'
+C reset
+D frame op=close code=1000
+D expect close 1000
+D expect eof
+clock
+END
+      for i in {1..40}; do
+          printf '%s\n' "G$i connect" "G$i $GET" "G$i expect http 503"
+      done
+      cat <<'END'
+# If D were closed, the first of these would cause a reset, and the second could not be sent.
+D frame op=pong
+run sleep 0.1
+D frame op=pong
+D sent
+clock 0 4500
+R expect said F 60000 20
+R quiet
+F quiet
 END
     } | play
 }
