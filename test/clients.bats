@@ -231,7 +231,7 @@ END
     need curl
     start_chat
     run -35 curl -sS "https://localhost:$PORT"
-    logged "400: this port speaks http:// and ws://, not https:// and wss://"
+    logged "400: use http:// and ws://, not https:// and wss://"
 }
 
 @test "websocat without a scheme asks for one" {

@@ -334,7 +334,7 @@ END
 }
 
 @test "30 tls-hello: a TLS client hears at its first byte that this port does not speak TLS" {
-    local words='this port speaks http:// and ws://, not https:// and wss://'
+    local words='use http:// and ws://, not https:// and wss://'
     start_chat
     play <<END
 A connect
