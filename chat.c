@@ -257,7 +257,8 @@ static void empty_outbox(struct client *c)
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
- * One line an event, one write() a line. */
+ * One line an event, one write() a line.  A line that begins with "! " tells of something
+ * that the server refuses: a request, a connection, a message or a frame. */
 
 static bool quiet;
 
@@ -567,10 +568,10 @@ static struct client *find_user(int64_t id)
     return slot != NONE && is_known(&clients[slot]) ? &clients[slot] : NULL;
 }
 
-static void log_message(const struct message *m, const char *what)
+static void log_message(const struct message *m, const char *mark, const char *what)
 {
     if (!quiet)
-        log_line("user %" PRId64 " -> user %" PRId64 ": %s%s", m->from, m->to, what,
+        log_line("%suser %" PRId64 " -> user %" PRId64 ": %s%s", mark, m->from, m->to, what,
                  quote(m->token, m->len).text);
 }
 
@@ -592,7 +593,7 @@ static void report_absent(const struct message *m)
     if (from != NULL && from->notices)
         put_notice(from, "user %" PRId64 " is not connected", m->to);
     if (!quiet)
-        log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
+        log_line("! user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
                  " is not connected", m->from, m->to, m->to);
 }
 
@@ -613,7 +614,7 @@ static void deliver(const struct message *m)
         return;
     }
     put_message(to, m);
-    log_message(m, "");
+    log_message(m, "", "");
 }
 
 /* ---- Approach A: the router --------------------------------------------------------------
@@ -732,7 +733,7 @@ static void chat_message(struct client *c, const struct ws_event *e)
         put_notice(c, "not delivered: byte %zu: %s", j.byte, j.wanted);
     }
     if (!quiet)
-        log_line("user %" PRId64 ": bad message: %s", c->id, quote(text, e->len).text);
+        log_line("! user %" PRId64 ": bad message: %s", c->id, quote(text, e->len).text);
 }
 
 static void answer_close(struct client *c, const struct ws_event *e)
@@ -753,7 +754,7 @@ static void close_for_breach(struct client *c, const struct ws_event *e)
     else
         snprintf(reason, sizeof reason, "%s", e->reason);
     if (is_known(c))
-        log_line("user %" PRId64 " left: closed by the server (code %d): %s", c->id, e->code, reason);
+        log_line("! user %" PRId64 " left: got Close %d: %s", c->id, e->code, reason);
     send_close(c, e->code, reason);
 }
 
@@ -976,7 +977,7 @@ static void refuse(struct client *c, const uint8_t *buf, const struct ws_request
     else
         sprintf(body, "%s; it was: %s\n", r->reason, quote(buf + r->seen.at, r->seen.len).text);
     if (!quiet)
-        log_line("%s: %d: %.*s", name_of(&c->address).text, r->status, (int)strlen(body) - 1, body);
+        log_line("! %s: %d: %.*s", name_of(&c->address).text, r->status, (int)strlen(body) - 1, body);
     respond(c, r->status, body, r->head);
 }
 
@@ -1202,7 +1203,7 @@ static void name_address(struct client *c, const uint8_t *buf, const struct ws_r
         strcpy(origin, "*");
     sprintf(body, page_of_a_name, here.text, here.text, origin);
     if (!quiet)
-        log_line("%s: 200: a page that says to open http://%s or to start chat -o '%s'",
+        log_line("! %s: 200: a page that says to open http://%s or to start chat -o '%s'",
                  name_of(&c->address).text, here.text, origin);
     respond(c, 200, body, r->head);
 }
@@ -1691,7 +1692,7 @@ static bool evict(void)
     } while (c->state == REQUEST && c->in_used > before);
     if (is_evictable(c)) {
         if (c->id == 0 && !quiet)
-            log_line("%s: closed to make room for another connection", name_of(&c->address).text);
+            log_line("! %s: closed to make room for another connection", name_of(&c->address).text);
         enter(c, DEAD);
     }
     if (c->state == DEAD)
@@ -1804,7 +1805,7 @@ static void empty_queue(void)
         if (is_open(place_of(m)))
             deliver(m);
         else
-            log_message(m, "lost, the server is stopping: ");
+            log_message(m, "! ", "lost, the server is stopping: ");
         queue_head = (queue_head + 1) % QUEUE_SIZE;
     }
 }
