@@ -147,6 +147,18 @@ static bool lists(const struct head *h, struct ws_view list, const char *word)
     return false;
 }
 
+/* Is this parameter a weight of 0, as in  q=0.0?  RFC 9110 section 12.4.2: it means "not
+ * acceptable". */
+static bool is_zero_weight(const struct head *h, struct ws_view v)
+{
+    if (v.len < 3 || !is_word(h, (struct ws_view){ v.at, 3 }, "q=0"))
+        return false;
+    for (size_t i = v.at + 3; i < v.at + v.len; i++)
+        if (!is_one_of(byte_at(h, i), ".0"))
+            return false;
+    return true;
+}
+
 /* RFC 9110 section 12.5.1: a list of media ranges, each perhaps with parameters, as
  * in  text/html,application/xml;q=0.9  */
 static bool accepts_html(const struct head *h, struct ws_view list)
@@ -154,8 +166,11 @@ static bool accepts_html(const struct head *h, struct ws_view list)
     size_t from = list.at, end = list.at + list.len;
     while (from <= end) {
         struct ws_view range = next_part(h, &from, end, ',');
-        size_t name = range.at;
-        if (is_word(h, next_part(h, &name, range.at + range.len, ';'), "text/html"))
+        size_t at = range.at, range_end = range.at + range.len;
+        bool html = is_word(h, next_part(h, &at, range_end, ';'), "text/html");
+        while (html && at <= range_end)
+            html = !is_zero_weight(h, next_part(h, &at, range_end, ';'));
+        if (html)
             return true;
     }
     return false;

@@ -821,6 +821,16 @@ static void check_offers(const char *header, bool offers)
     check(r.status == 101 && r.offers == offers, "%s offers notices: got %d", header, r.offers);
 }
 
+static void check_html(const char *accept, bool html)
+{
+    char text[400];
+    struct ws_request r;
+
+    sprintf(text, "%s%s%s\r\n%s", GET HOST, "Accept: ", accept, END);
+    ws_parse_request((uint8_t *)text, strlen(text), NULL, &r);
+    check(r.status == 426 && r.html == html, "Accept: %s: got %d", accept, r.html);
+}
+
 static void test_request(void)
 {
     static const char views[] = GET "Host: a:1\r\nOrigin:  http://b \r\n" END "frames";
@@ -846,6 +856,16 @@ static void test_request(void)
     check_head("GET / HTTP/1.1\r\n" HOST END, false);
     check(ws_is_head((const uint8_t *)"\r\nHEAD ", 7), "HEAD behind an empty line");
     check(!ws_is_head((const uint8_t *)"\rXHEAD ", 7), "HEAD behind something else");
+    check_html("text/html", true);
+    check_html("image/png, TEXT/HTML ; q=0.9", true);
+    check_html("text/html;level=1;q=0.001", true);
+    check_html("text/plain;q=0, text/html", true);
+    check_html("text/html;q=0x", true);
+    check_html("text/html;q", true);
+    check_html("text/plain", false);
+    check_html("text/html;q=0", false);
+    check_html("text/html ; Q=0.000, text/plain", false);
+    check_html("text/html;level=1;q=0.", false);
     check_long_line();
     check_long_head(WS_HEAD_MAX, 426);
     check_long_head(WS_HEAD_MAX + 1, 431);
