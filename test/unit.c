@@ -1324,6 +1324,45 @@ static void check_origin(const struct origin_row *row)
     free(copy);
 }
 
+static const struct open_row {
+    const char *rule;
+    const char *host, *named;   /* named: by an -o */
+    bool open;
+} open_rows[] = {
+    { "10.2 localhost", "localhost:8080", "http://x.example", true },
+    { "10.2 IPv4", "127.0.0.1", "http://x.example", true },
+    { "10.2 IPv6", "[::1]:8080", "http://x.example", true },
+    { "10.2 a name", "a.example", "http://x.example", false },
+    { "10.2 something before localhost", "pc.localhost:8080", "http://x.example", false },
+    { "10.2 no host", "", "http://x.example", false },
+    { "ours: a name, and its origin is named", "A.example:80", "http://a.example", true },
+    { "ours: a proxy adds TLS", "a.example", "https://a.example", true },
+    { "ours: the port of https", "a.example:443", "https://a.example", true },
+    { "ours: another port is named", "a.example:81", "http://a.example", false },
+    { "ours: files are named", "a.example", "null", false },
+    { "ours: all are named", "a.example", "*", true },
+};
+
+/* ws_may_open promises what ws_may_connect would say about a page of this host. */
+static void check_open(const struct open_row *row)
+{
+    struct ws_origin named;
+    struct ws_request r;
+    char text[400];
+    bool connects = false;
+
+    check(ws_read_origin((const uint8_t *)row->named, strlen(row->named), &named), "%s", row->named);
+    for (int tls = 0; tls < 2; tls++) {
+        sprintf(text, GET "Host: %s\r\nOrigin: http%s://%s\r\n" END, row->host, tls ? "s" : "", row->host);
+        ws_parse_request((uint8_t *)text, strlen(text), NULL, &r);
+        connects = connects || ws_may_connect((uint8_t *)text, &r, &named, 1);
+    }
+    check(connects == row->open, "%s: may a page of it connect?", row->rule);
+    sprintf(text, GET "Host: %s\r\n" END, row->host);
+    ws_parse_request((uint8_t *)text, strlen(text), NULL, &r);
+    check(ws_may_open((uint8_t *)text, &r, &named, 1) == row->open, "%s: is the page of any use?", row->rule);
+}
+
 static void test_origin(void)
 {
     static const char program[] = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -1334,11 +1373,14 @@ static void test_origin(void)
 
     for (size_t i = 0; i < COUNT(origin_rows); i++)
         check_origin(&origin_rows[i]);
+    for (size_t i = 0; i < COUNT(open_rows); i++)
+        check_open(&open_rows[i]);
     ws_parse_request((const uint8_t *)program, sizeof program - 1, NULL, &r);
     check(ws_may_connect((const uint8_t *)program, &r, NULL, 0), "a program is not let in");
     sprintf(long_host, "GET / HTTP/1.1\r\nHost: %0400d\r\nOrigin: http://localhost\r\n\r\n", 0);
     ws_parse_request((const uint8_t *)long_host, strlen(long_host), NULL, &r);
     check(!ws_may_connect((const uint8_t *)long_host, &r, NULL, 0), "a long Host is own");
+    check(!ws_may_open((const uint8_t *)long_host, &r, NULL, 0), "a long Host may open the page");
     memset(longest, 'x', sizeof longest);
     memcpy(longest, "http://", 7);
     check(ws_read_origin(longest, WS_ORIGIN_MAX, &o), "the longest origin");
