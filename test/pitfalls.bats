@@ -99,7 +99,7 @@ A expect eof
 END
 }
 
-@test "07 plain-get: a browser that opens the address gets 426 and a text to read" {
+@test "07 plain-get: a plain GET gets 426 and a text to read" {
     play_case <<END
 A connect
 # Connection: close
