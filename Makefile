@@ -95,7 +95,7 @@ json-suite: chat test-programs
 prove:
 	@sh test/prove/prove.sh
 
-## mutation: check that tests notice small faults; half an hour, needs python3
+## mutation: check that tests notice faults; half an hour, needs python3
 mutation:
 	@python3 test/prove/mutation.py
 

@@ -269,7 +269,8 @@ static void empty_outbox(struct client *c)
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
- * One line an event, one write() a line. */
+ * One line an event, one write() a line.  A line that begins with "! " tells of something
+ * that the server refuses: a request, a connection, a message or a frame. */
 
 static bool quiet;
 
@@ -571,10 +572,10 @@ static struct client *find_user(int64_t id)
     return slot != NONE && is_reachable(&clients[slot]) ? &clients[slot] : NULL;
 }
 
-static void log_message(const struct message *m, const char *what)
+static void log_message(const struct message *m, const char *mark, const char *what)
 {
     if (!quiet)
-        log_line("user %" PRId64 " -> user %" PRId64 ": %s%s", m->from, m->to, what,
+        log_line("%suser %" PRId64 " -> user %" PRId64 ": %s%s", mark, m->from, m->to, what,
                  quote(m->token, m->len).text);
 }
 
@@ -596,7 +597,7 @@ static int report_absent(const struct message *m)
     if (is_told)
         put_notice(from, "user %" PRId64 " is not connected", m->to);
     if (!quiet)
-        log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
+        log_line("! user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
                  " is not connected", m->from, m->to, m->to);
     return NONE;
 }
@@ -611,7 +612,7 @@ static int deliver(const struct message *m)
     if (must_wait(m, slot_of(to)))
         return slot_of(to);
     put_message(to, m);
-    log_message(m, "");
+    log_message(m, "", "");
     return NONE;
 }
 
@@ -724,7 +725,7 @@ static void chat_message(struct client *c, const struct ws_event *e)
         put_notice(c, "not delivered: byte %zu: %s", j.byte, j.wanted);
     }
     if (!quiet)
-        log_line("user %" PRId64 ": bad message: %s", c->id, quote(text, e->len).text);
+        log_line("! user %" PRId64 ": bad message: %s", c->id, quote(text, e->len).text);
 }
 
 static void answer_close(struct client *c, const struct ws_event *e)
@@ -746,7 +747,7 @@ static void close_for_breach(struct client *c, const struct ws_event *e)
     else
         snprintf(reason, sizeof reason, "%s", e->reason);
     if (is_reachable(c))
-        log_line("user %" PRId64 " left: closed by the server (code %d): %s", c->id, e->code, reason);
+        log_line("! user %" PRId64 " left: got Close %d: %s", c->id, e->code, reason);
     send_close(c, e->code, reason, CLOSING);
 }
 
@@ -972,7 +973,7 @@ static void refuse(struct client *c, const uint8_t *buf, const struct ws_request
     else
         sprintf(body, "%s; it was: %s\n", r->reason, quote(buf + r->seen.at, r->seen.len).text);
     if (!quiet)
-        log_line("%s: %d: %.*s", name_of(&c->address).text, r->status, (int)strlen(body) - 1, body);
+        log_line("! %s: %d: %.*s", name_of(&c->address).text, r->status, (int)strlen(body) - 1, body);
     respond(c, r->status, body, r->head);
 }
 
@@ -1081,10 +1082,10 @@ static const char page[] =                      /* %s: who is online */
     "<meta name=viewport content='width=device-width'>\n"
     "<link rel=icon href=data:,>\n"
     "<style>\n"
-    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif; overflow-wrap: anywhere }\n"
-    "  body { max-width: 34em; margin: auto; padding: .5em; scrollbar-color: gray transparent }\n"
+    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif }\n"
+    "  body { max-width: 34em; margin: auto; padding: .5em }\n"
     "  h1 { margin: 0; font-size: 1.4em }\n"
-    "  p { margin: .4em 0; white-space: pre-wrap }\n"
+    "  p { margin: .4em 0; white-space: pre-wrap; overflow-wrap: anywhere }\n"
     "  #log { height: 60vh; overflow: auto; padding: 0 .5em; border: 1px solid gray }\n"
     "  #log p { padding-left: .5em; border-left: .4em solid gray }\n"
     "  #log .received { border-color: limegreen }\n"
@@ -1110,47 +1111,52 @@ static const char page[] =                      /* %s: who is online */
     "</form>\n"
     "<script>\n"
     "const at = id => document.getElementById(id), log = at('log');\n"
-    "const is_open = () => ws.readyState == WebSocket.OPEN;\n"
     "let ws;\n"
+    "const is_open = () => ws.readyState == WebSocket.OPEN;\n"
     "function show(kind, text) {\n"
     "  const at_end = log.scrollTop + log.clientHeight > log.scrollHeight - 30;\n"
-    "  log.append(Object.assign(document.createElement('p'), { className: kind, textContent: text }));\n"
-    "  if (log.childElementCount > 1000) log.firstChild.remove();\n"
+    "  const p = log.appendChild(document.createElement('p'));\n"
+    "  p.className = kind;\n"
+    "  p.textContent = text;\n"
     "  if (at_end) log.scrollTop = log.scrollHeight;\n"
     "}\n"
-    "function mark_unsent(kind) { log.querySelectorAll('.unsent').forEach(p => { p.className = kind; }); }\n"
+    "function mark_unsent(kind) {\n"
+    "  for (const p of log.querySelectorAll('.unsent')) p.className = kind;\n"
+    "}\n"
     "function become(name) {\n"
     "  document.title = at('me').textContent = name;\n"
     "  at('send').disabled = !is_open();\n"
     "  at('again').hidden = ws.readyState != WebSocket.CLOSED;\n"
     "}\n"
-    "function look() {               // who is online? The server has it in this page.\n"
-    "  const update = html => { at('online').textContent = html.match(/online>([^<]*)/)[1]; };\n"
+    "function look() {       // who is online? The server writes it into this page\n"
     "  if (is_open() && !document.hidden)\n"
-    "    fetch('', { headers: { Accept: 'text/html' } }).then(r => r.text()).then(update).catch(() => {});\n"
+    "    fetch('', { headers: { Accept: 'text/html' } }).then(r => r.text())\n"
+    "      .then(t => { at('online').textContent = t.match(/online>([^<]*)/)[1]; })\n"
+    "      .catch(() => {});\n"
     "}\n"
     "function connect() {\n"
-    "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');     // http: ws:, https: wss:\n"
+    "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');   // or wss\n"
     "  become('connecting');\n"
     "  ws.onmessage = event => {\n"
     "    const { sender_id, message } = JSON.parse(event.data);\n"
-    "    if (sender_id > 0) return show('received', 'user ' + sender_id + ': ' + message);\n"
-    "    show('notice', 'server: ' + message);\n"
+    "    if (sender_id > 0) return show('received', `user ${sender_id}: ${message}`);\n"
+    "    show('notice', `server: ${message}`);\n"
     "    if (message.startsWith('you are ')) become(message.slice(8));\n"
     "    look();\n"
     "  };\n"
     "  ws.onclose = event => {\n"
     "    mark_unsent(ws.bufferedAmount > 0 ? 'lost' : 'sent');\n"
-    "    show('closed', 'closed: ' + event.code + ' ' + (event.reason || '(no reason given; see the log of the server)'));\n"
+    "    const why = event.reason || '(no reason given; see the log of the server)';\n"
+    "    show('closed', `closed: ${event.code} ${why}`);\n"
     "    become('not connected');\n"
     "    at('online').textContent = '?';\n"
     "  };\n"
     "}\n"
     "at('form').onsubmit = event => {\n"
     "  event.preventDefault();\n"
-    "  if (!is_open()) return;\n"
-    "  ws.send(JSON.stringify({ recipient_id: Number(at('to').value), message: at('text').value }));\n"
-    "  show('unsent', 'to user ' + at('to').value + ': ' + at('text').value);\n"
+    "  const to = Number(at('to').value), text = at('text').value;\n"
+    "  ws.send(JSON.stringify({ recipient_id: to, message: text }));\n"
+    "  show('unsent', `to user ${to}: ${text}`);\n"
     "  at('text').value = '';\n"
     "  at('text').focus();\n"
     "};\n"
@@ -1171,7 +1177,8 @@ static const char page_of_a_name[] =
     "<meta name=viewport content='width=device-width'>\n"
     "<link rel=icon href=data:,>\n"
     "<style>\n"
-    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif; overflow-wrap: anywhere }\n"
+    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif }\n"
+    "  :root { overflow-wrap: anywhere }\n"
     "  code { font: 1em monospace }\n"
     "</style>\n"
     "<p>You cannot chat under this name: anybody can make a name point to this server.\n"
@@ -1199,7 +1206,7 @@ static void name_address(struct client *c, const uint8_t *buf, const struct ws_r
         strcpy(origin, "*");
     sprintf(body, page_of_a_name, here.text, here.text, origin);
     if (!quiet)
-        log_line("%s: 200: a page that says to open http://%s or to start chat -o '%s'",
+        log_line("! %s: 200: a page that says to open http://%s or to start chat -o '%s'",
                  name_of(&c->address).text, here.text, origin);
     respond(c, 200, body, r->head);
 }
@@ -1692,7 +1699,7 @@ static bool evict(void)
     } while (c->state == REQUEST && c->in_used > before);
     if (is_evictable(c)) {
         if (c->id == 0 && !quiet)
-            log_line("%s: closed to make room for another connection", name_of(&c->address).text);
+            log_line("! %s: closed to make room for another connection", name_of(&c->address).text);
         enter(c, DEAD);
     }
     if (c->state == DEAD)
@@ -1806,7 +1813,7 @@ static void empty_queue(void)
         struct message *m = &queue[queue_head].message;
         m->waited = true;
         if (deliver(m) != NONE)
-            log_message(m, "lost, the server is stopping: ");
+            log_message(m, "! ", "lost, the server is stopping: ");
         queue_head = (queue_head + 1) % QUEUE_SIZE;
     }
 }

@@ -362,7 +362,7 @@ END
 }
 
 @test "a client that never reads the server's Close is cut off, and the log names the lost bytes" {
-    takes_nothing 'frame mask=0 "x"' 'closed by the server (code 1002)'
+    takes_nothing 'frame mask=0 "x"' 'got Close 1002'
 }
 
 @test "a client that ends its input and does not read is cut off, and the log names the lost bytes" {
