@@ -36,7 +36,7 @@ leaves() {
 F silent 400
 clock
 R frame mask=0 "x"
-log user 1 left: closed by the server (code 1002)
+log ! user 1 left: got Close 1002
 END
 }
 
