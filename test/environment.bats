@@ -230,7 +230,7 @@ END
 flooded() {
     mkfifo "$BATS_TEST_TMPDIR/pipe"
     exec 9<>"$BATS_TEST_TMPDIR/pipe"
-    started "exec \"\$@\" 2>'$BATS_TEST_TMPDIR/pipe' 9>&-"
+    started 'exec "$@" 2>"$BATS_TEST_TMPDIR/pipe" 9>&-'
     play <<'END'
 A join
 A say A 64 5000
@@ -514,7 +514,7 @@ ended_by_term() {
     started "exec python3 -c 'import os, sys
 pipe = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)
 os.dup2(pipe, 2)
-os.execv(sys.argv[2], sys.argv[2:])' '$BATS_TEST_TMPDIR/pipe' \"\$@\" 9>&-"
+os.execv(sys.argv[2], sys.argv[2:])' \"\$BATS_TEST_TMPDIR/pipe\" \"\$@\" 9>&-"
     play <<'END'
 A join
 A say A 64 5000
@@ -542,9 +542,9 @@ with_hosts() {
     printf "$1" >"$BATS_TEST_TMPDIR/hosts"
     # Nor does a name server help.
     : >"$BATS_TEST_TMPDIR/resolv.conf"
-    started "exec unshare -rm sh -c 'mount --bind \"$BATS_TEST_TMPDIR/hosts\" /etc/hosts
-        mount --bind \"$BATS_TEST_TMPDIR/resolv.conf\" /etc/resolv.conf
-        exec \"\$@\"' chat \"\$@\""
+    started 'exec unshare -rm sh -c '\''mount --bind "$BATS_TEST_TMPDIR/hosts" /etc/hosts
+        mount --bind "$BATS_TEST_TMPDIR/resolv.conf" /etc/resolv.conf
+        exec "$@"'\'' chat "$@"'
 }
 
 serves_loopback() {

@@ -148,8 +148,9 @@ open_terminal() {
 
 # chat_on_terminal OPTION...
 chat_on_terminal() {
+    export CHAT=$ROOT/chat
     open_terminal
-    keys "sh -c 'echo \$\$ >$BATS_TEST_TMPDIR/pid; exec \"$ROOT/chat\" -l 127.0.0.1 -p 0 $*'\n"
+    keys "sh -c 'echo \$\$ >\"\$BATS_TEST_TMPDIR/pid\"; exec \"\$CHAT\" -l 127.0.0.1 -p 0 $*'\n"
     eventually shows 'chat: listening on'
     export CHAT_PID=$(cat "$BATS_TEST_TMPDIR/pid")
     PORT=$(screen | sed -n 's/.*chat: listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p')
@@ -187,20 +188,20 @@ U4 expect said U3 20" | play
 # ---- A debugger
 
 @test "after a breakpoint in a debugger, users that answer slowly are not dropped" {
-    local said=$BATS_TEST_TMPDIR/gdb
+    export SAID=$BATS_TEST_TMPDIR/gdb
     need gdb
     start_chat -k 3
-    gdb -q -batch -p "$CHAT_PID" -ex detach >"$said" 2>&1 || true
-    grep -q detached "$said" || skip "no process may be debugged here"
+    gdb -q -batch -p "$CHAT_PID" -ex detach >"$SAID" 2>&1 || true
+    grep -q detached "$SAID" || skip "no process may be debugged here"
     # poll is called again behind the message of user 1, if not before.
     users_through "patience 20
-run gdb -q -batch -p \$CHAT_PID -ex 'break poll' -ex continue -ex 'shell sleep 4' -ex delete -ex detach >'$said' 2>&1 &
-run until grep -q '^Breakpoint 1 at' '$said'; do sleep 0.05; done
+run gdb -q -batch -p \$CHAT_PID -ex 'break poll' -ex continue -ex 'shell sleep 4' -ex delete -ex detach >\"\$SAID\" 2>&1 &
+run until grep -q '^Breakpoint 1 at' \"\$SAID\"; do sleep 0.05; done
 U1 say U2 20
-run until grep -qE 'Breakpoint 1(\.[0-9]+)?, ' '$said'; do sleep 0.05; done
+run until grep -qE 'Breakpoint 1(\.[0-9]+)?, ' \"\$SAID\"; do sleep 0.05; done
 U3 say U4 20
 U4 silent 3000
 U2 expect said U1 20
-run until grep -q detached '$said'; do sleep 0.05; done
+run until grep -q detached \"\$SAID\"; do sleep 0.05; done
 U4 expect said U3 20" | play
 }
