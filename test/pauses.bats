@@ -17,11 +17,13 @@ teardown() {
     stop_and_show_log
 }
 
-# users_through PAUSE: four users are pinged, and have 2 or 3 s to answer (-k).  Then the lines
-# PAUSE stop the server for longer than that.  Each stop counts as half a second at most.
+# users_through PAUSE [BEFORE]: four users join, and the lines BEFORE follow.  Then they are
+# pinged, and have 3 or 4 s to answer (-k).  The lines PAUSE stop the server for so long or
+# longer.  Each stop counts as half a second at most, so a slow machine has a second to spare.
 users_through() {
     cat <<END
 $(printf 'U%d join\n' {1..4})
+${2-}
 $(printf 'U%d expect ping\n' {1..4})
 $1
 # The users slept as well: they take one second more.
@@ -35,7 +37,7 @@ END
 }
 
 @test "21 paused-server: users that answer slowly after a pause are not dropped" {
-    start_chat -k 2
+    start_chat -k 3
     users_through 'signal STOP
 run sleep 3
 signal CONT' | play
@@ -157,7 +159,7 @@ chat_on_terminal() {
 }
 
 @test "after ^Z and fg, users that answer slowly are not dropped" {
-    chat_on_terminal -k 2
+    chat_on_terminal -k 3
     users_through "run printf '\\032' >&8
 log Stopped
 run sleep 3
@@ -176,13 +178,13 @@ run echo fg >&8" | play
     kill -KILL "$TERMINAL"
     rm -f "$BATS_TEST_TMPDIR/keys"
 
-    chat_on_terminal -k 2
-    users_through "run printf '\\023' >&8
-# Its first line stops the server.
-U3 say U4 20
+    chat_on_terminal -k 3
+    # The key is pressed before the pings, so it has arrived when U3 speaks: that is the first
+    # line of the log since then, and it stops the server.
+    users_through "U3 say U4 20
 U4 silent 3000
 run printf '\\021' >&8
-U4 expect said U3 20" | play
+U4 expect said U3 20" "run printf '\\023' >&8" | play
 }
 
 # ---- A debugger
@@ -190,12 +192,12 @@ U4 expect said U3 20" | play
 @test "after a breakpoint in a debugger, users that answer slowly are not dropped" {
     export SAID=$BATS_TEST_TMPDIR/gdb
     need gdb
-    start_chat -k 3
+    start_chat -k 4
     gdb -q -batch -p "$CHAT_PID" -ex detach >"$SAID" 2>&1 || true
     grep -q detached "$SAID" || skip "no process may be debugged here"
     # poll is called again behind the message of user 1, if not before.
     users_through "patience 20
-run gdb -q -batch -p \$CHAT_PID -ex 'break poll' -ex continue -ex 'shell sleep 4' -ex delete -ex detach >\"\$SAID\" 2>&1 &
+run gdb -q -batch -p \$CHAT_PID -ex 'break poll' -ex continue -ex 'shell sleep 5' -ex delete -ex detach >\"\$SAID\" 2>&1 &
 run until grep -q '^Breakpoint 1 at' \"\$SAID\"; do sleep 0.05; done
 U1 say U2 20
 run until grep -qE 'Breakpoint 1(\.[0-9]+)?, ' \"\$SAID\"; do sleep 0.05; done
