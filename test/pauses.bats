@@ -136,11 +136,10 @@ keys() {
 open_terminal() {
     need script
     [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
-    env --default-signal true 2>/dev/null || skip "env is not coreutils'"
     export CHAT_LOG=$BATS_TEST_TMPDIR/screen
     mkfifo "$BATS_TEST_TMPDIR/keys"
     exec 8<>"$BATS_TEST_TMPDIR/keys"
-    LC_ALL=C SHELL=/bin/sh TERM=dumb env --default-signal \
+    LC_ALL=C SHELL=/bin/sh TERM=dumb "$BIN/signals" default all \
         script -qfc "exec bash --norc --noprofile --noediting -i" /dev/null \
         <"$BATS_TEST_TMPDIR/keys" >"$CHAT_LOG" 2>&1 3>&- 8>&- &
     TERMINAL=$!

@@ -25,7 +25,6 @@ need_a_class() {
     [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
     [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] ||
         skip "the hard limit of descriptors is low, which the server says"
-    env --default-signal true 2>/dev/null || skip "env is not coreutils'"
 }
 
 # A correct README with one of each thing that a transcript can contain.
