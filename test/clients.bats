@@ -171,8 +171,7 @@ END
 
 @test "wscat shows notices of mistakes, and the code and reason of the server's Close" {
     need wscat
-    need script
-    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
+    need_script
     start_chat
     # It says these things to a terminal only.
     chat_by ann 5 script -qec "wscat -c ws://localhost:$PORT -s notices" /dev/null

@@ -134,8 +134,7 @@ keys() {
 # open_terminal: a shell with job control; keys come from descriptor 8, and what it shows is
 # the log
 open_terminal() {
-    need script
-    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
+    need_script
     export CHAT_LOG=$BATS_TEST_TMPDIR/screen
     mkfifo "$BATS_TEST_TMPDIR/keys"
     exec 8<>"$BATS_TEST_TMPDIR/keys"

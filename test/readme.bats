@@ -19,10 +19,10 @@ readme() {
 
 need_a_class() {
     local tool
-    for tool in script curl websocat openssl xxd; do
+    need_script
+    for tool in curl websocat openssl xxd; do
         command -v "$tool" >/dev/null || skip "$tool is not installed"
     done
-    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
     [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] ||
         skip "the hard limit of descriptors is low, which the server says"
 }
