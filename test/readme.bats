@@ -105,7 +105,7 @@ wrong() {
     sed "$others" "$DRAFT" >"$DRAFT.before"
     sed "$2" "$DRAFT.before" >"$DRAFT"
     run ! cmp -s "$DRAFT" "$DRAFT.before"
-    run -1 env PATIENCE=1 bash "$BATS_TEST_DIRNAME/prove/readme.sh" replay "$DRAFT"
+    run -1 env PATIENCE=3 bash "$BATS_TEST_DIRNAME/prove/readme.sh" replay "$DRAFT"
     starts_with "$output" "$DRAFT:$1: " || {
         echo "$output"
         echo "expected line $1 to be found wrong after: $2"
