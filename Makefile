@@ -33,6 +33,7 @@ test-programs: always
 	$(COMPILE) $(TINY) -o test/bin/chat-tiny chat.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/peer test/peer.c
 	$(TRIP_COMPILE) -o test/bin/chat-trip chat.c $(PROTOCOL)
+	$(COMPILE) -o test/bin/signals test/signals.c
 	$(COMPILE) -o test/bin/demo test/measure/demo.c
 	$(COMPILE) -o test/bin/bench test/measure/bench.c
 	$(COMPILE) -o test/bin/unit test/unit.c $(PROTOCOL)

@@ -171,8 +171,7 @@ END
 
 @test "wscat shows notices of mistakes, and the code and reason of the server's Close" {
     need wscat
-    need script
-    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
+    need_script
     start_chat
     # It says these things to a terminal only.
     chat_by ann 5 script -qec "wscat -c ws://localhost:$PORT -s notices" /dev/null
@@ -187,6 +186,7 @@ END
 
 @test "Python's websockets shows notices of mistakes, and the code and reason of the server's Close" {
     need websockets
+    websockets --version >/dev/null 2>&1 || skip "websockets does not run: its Python is not there for this user"
     start_chat
     chat_by ann 5 websockets "ws://localhost:$PORT"
     echo '{"recipient_id":1,"message":"hi me"}' >&5
@@ -230,9 +230,10 @@ END
 
 @test "curl 8.20 or newer chats, and prints the reason of the server's Close" {
     local major minor
-    IFS=. read -r major minor _ < <(curl --version 2>/dev/null | sed -n 's/^curl \([0-9.]*\).*/\1/p')
+    need curl
+    IFS=. read -r major minor _ <<<"$(curl --version | sed -n 's/^curl \([0-9.]*\).*/\1/p')"
     [ "${major:-0}" -gt 8 ] || { [ "${major:-0}" -eq 8 ] && [ "$minor" -ge 20 ]; } ||
-        skip "curl is not there, or is older than 8.20"
+        skip "curl is older than 8.20"
     start_chat
     chat_by ann 5 curl --no-progress-meter -N -T . "ws://localhost:$PORT"
     echo '{"recipient_id":1,"message":"hi me"}' >&5

@@ -253,8 +253,8 @@ Alive join Sec-WebSocket-Protocol: notices
 Alive expect notice you are user 2
 Silent expect ping
 Alive expect ping
-# When Alive gets its second ping, Silent has been silent for 2.5 s.
-Alive silent 500
+# When Alive gets its second ping, Silent has been silent for 2.3 s.
+Alive silent 300
 Alive frame op=pong
 Alive expect ping
 Alive say Silent 20

@@ -331,19 +331,19 @@ END
 
 @test "with too few file descriptors for a client, the server prints one line and exits with 1" {
     # LeakSanitizer would need descriptors of its own.
-    run -1 env ASAN_OPTIONS=detect_leaks=0 \
-        bash -c 'exec 3>&- 4>&- 5>&- 6>&- 7>&-; ulimit -n 8; "$0" -p 0' "$ROOT/chat"
+    run -1 within 10 env ASAN_OPTIONS=detect_leaks=0 \
+        bash -c 'exec 3>&- 4>&- 5>&- 6>&-; ulimit -n 7; exec "$0" -l 127.0.0.1 -p 0' "$ROOT/chat"
     [ ${#lines[@]} -eq 1 ]
-    starts_with "$output" "chat: a limit of 8 descriptors is too low"
+    starts_with "$output" "chat: a limit of 7 descriptors is too low"
 }
 
 @test "when file descriptors run out, the server still answers 503, and its users chat as before" {
     need prlimit
-    start_chat
+    start_chat -l 127.0.0.1
     play <<'END'
 A join
 B join
-run prlimit --nofile=8:$(ulimit -Hn) --pid "$CHAT_PID"
+run prlimit --nofile=7:$(ulimit -Hn) --pid "$CHAT_PID"
 C connect
 C expect http 503
 D connect

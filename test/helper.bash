@@ -139,6 +139,14 @@ trip_or_skip() {
     sh "$BATS_TEST_DIRNAME/measure/trip.sh" "$@" >"$BATS_TEST_TMPDIR/trip"
 }
 
+# need_script: script of util-linux, which runs a command on a terminal of its own.  (Those of
+# the BSDs and macOS take other options.)
+need_script() {
+    need script
+    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
+    script -qec true /dev/null </dev/null >/dev/null 2>&1 || skip "script gets no terminal here"
+}
+
 # answer REQUEST: prints everything that the server sends until it closes.  (A script
 # for peer can look for words in a body, but cannot compare whole bodies.)
 answer() {

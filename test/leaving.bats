@@ -295,7 +295,7 @@ B join
 B say A 60000 10
 log user 2 waits for room at user 1
 clock
-run date +%s >'$BATS_TEST_TMPDIR/began'
+run date +%s >"\$BATS_TEST_TMPDIR/began"
 A frame mask=0 "x"
 log user 1 left
 $(repeat 5 "A sip $1
