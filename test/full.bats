@@ -246,14 +246,14 @@ END
 }
 
 # While the router waits, nobody's slot becomes free: not C's, which vanished, nor D's, which
-# has its Close and stays connected.  To evict D would help nobody.
+# got a Close and stays connected.  To evict D would help nobody.
 @test "router: while the router waits, a user that lingers is not evicted, and all requests get 503" {
     start_patient -a router
     { stuffed 'C join' 'D join'
       cat <<'END'
 C reset
-D frame op=close code=1000
-D expect close 1000
+D frame mask=0 "x"
+D expect close 1002
 D expect eof
 clock
 END

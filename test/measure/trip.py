@@ -20,8 +20,8 @@ import time
 import gdb
 
 MASK = bytes.fromhex('37fa213d')        # the example of RFC 6455 section 5.7
-PATIENCE = 10                           # seconds that a step may take
-LIMIT = 60                              # seconds in all
+PATIENCE = 30                           # seconds that a step may take
+LIMIT = 120                             # seconds in all
 WIDTH, NAME, LINE = 80, 26, 13          # columns
 BYTES = 10                              # shown of longer ones
 
