@@ -963,6 +963,7 @@ static void respond(struct client *c, int status, const char *body, bool head)
     const char *headers = status == 200 ? "Cache-Control: no-store\r\nVary: Accept\r\n" : "";
     c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), headers, body, head);
     enter(c, CLOSING);
+    flush(c);                   /* at once: then it lingers, and can be evicted */
 }
 
 static void refuse(struct client *c, const uint8_t *buf, const struct ws_request *r)
@@ -1010,6 +1011,25 @@ static void write_online(char text[ONLINE_SIZE])
     strcpy(text + len, n < total ? " ..." : "");
 }
 
+static union address own_address(int fd)
+{
+    union address a;
+    socklen_t len = sizeof a;
+    memset(&a, 0, sizeof a);
+    getsockname(fd, &a.any, &len);
+    return a;
+}
+
+/* Advice is typed into a shell.  Can these bytes from the network be a part of it? */
+static bool is_harmless_in_shells(const uint8_t *bytes, size_t len)
+{
+    static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/_-[]";
+    for (size_t i = 0; i < len; i++)
+        if (memchr(safe, bytes[i], sizeof safe - 1) == NULL)
+            return false;
+    return len <= LOG_QUOTE;
+}
+
 /* The answer to programs.  A browser gets the page. */
 static void explain(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
@@ -1033,9 +1053,15 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
         "\n"
         "Online: %s\n";
     char body[PAGE_SIZE - 512], online[ONLINE_SIZE];
-    int len = r->host.len < 256 ? (int)r->host.len : 256;
-    const char *host = (const char *)buf + r->host.at;
+    union address ours = own_address(c->fd);
+    struct name here = name_of(&ours);
+    const char *host = here.text;
+    int len = (int)strlen(host);
 
+    if (is_harmless_in_shells(buf + r->host.at, r->host.len)) {
+        host = (const char *)buf + r->host.at;
+        len = (int)r->host.len;
+    }
     write_online(online);
     sprintf(body, text, len, host, len, host, len, host, len, host, online);
     if (!quiet)
@@ -1043,15 +1069,11 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     respond(c, 426, body, r->head);
 }
 
-/* The advice is typed into a shell, and it has to work. */
+/* The advice has to work. */
 static bool may_be_named(const uint8_t *origin, size_t len)
 {
-    static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/_-[]";
     struct ws_origin o;
-    for (size_t i = 0; i < len; i++)
-        if (memchr(safe, origin[i], sizeof safe - 1) == NULL)
-            return false;
-    return len <= LOG_QUOTE && ws_read_origin(origin, len, &o);
+    return is_harmless_in_shells(origin, len) && ws_read_origin(origin, len, &o);
 }
 
 static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_request *r)
@@ -1184,15 +1206,6 @@ static const char page_of_a_name[] =
     "<p>You cannot chat under this name: anybody can make a name point to this server.\n"
     "<p>Open <a href='http://%s/'>http://%s</a> instead,\n"
     "<p>or let pages under this name in: start the server as <code>chat -o '%s'</code>\n";
-
-static union address own_address(int fd)
-{
-    union address a;
-    socklen_t len = sizeof a;
-    memset(&a, 0, sizeof a);
-    getsockname(fd, &a.any, &len);
-    return a;
-}
 
 static void name_address(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
@@ -2041,7 +2054,7 @@ static void die_of_listening(const union address *a, const char *port, int error
     }
     if (error == EADDRINUSE && strcmp(port, "0") != 0)
         die("cannot listen on %s: address already in use; try -p %ld", name_of(a).text,
-            strtol(port, NULL, 10) % 65535 + 1);
+            strtol(port, NULL, 10) < 65535 ? strtol(port, NULL, 10) + 1 : 65534);
     die("cannot listen on %s: %s", name_of(a).text, strerror(error));
 }
 
