@@ -171,8 +171,7 @@ END
 
 @test "wscat shows notices of mistakes, and the code and reason of the server's Close" {
     need wscat
-    need script
-    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
+    need_script
     start_chat
     # It says these things to a terminal only.
     chat_by ann 5 script -qec "wscat -c ws://localhost:$PORT -s notices" /dev/null
@@ -187,6 +186,7 @@ END
 
 @test "Python's websockets shows notices of mistakes, and the code and reason of the server's Close" {
     need websockets
+    websockets --version >/dev/null 2>&1 || skip "websockets does not run: its Python is not there for this user"
     start_chat
     chat_by ann 5 websockets "ws://localhost:$PORT"
     echo '{"recipient_id":1,"message":"hi me"}' >&5
@@ -214,11 +214,26 @@ END
     sees ann '1001 the server is stopping'
 }
 
+@test "README: its four lines for Node send and receive, and print the code and reason of the server's Close" {
+    need node
+    node --experimental-websocket -e 'new WebSocket("ws://localhost:1").onerror = () => {}' 2>/dev/null ||
+        skip "this node has no WebSocket"
+    start_chat
+    sed -n '/^```js/,/^```$/p' "$ROOT/README.md" | sed "/^\`/d; s/8080/$PORT/" >"$BATS_TEST_TMPDIR/lines.js"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/lines.js")" -eq 4 ]
+    chat_by ann 5 node --experimental-websocket "$BATS_TEST_TMPDIR/lines.js"
+    sees ann '{"sender_id":0,"message":"you are user 1"}'
+    sees ann '{"sender_id":1,"message":"hi"}'
+    stop_chat
+    sees ann '1001 the server is stopping'
+}
+
 @test "curl 8.20 or newer chats, and prints the reason of the server's Close" {
     local major minor
-    IFS=. read -r major minor _ < <(curl --version 2>/dev/null | sed -n 's/^curl \([0-9.]*\).*/\1/p')
+    need curl
+    IFS=. read -r major minor _ <<<"$(curl --version | sed -n 's/^curl \([0-9.]*\).*/\1/p')"
     [ "${major:-0}" -gt 8 ] || { [ "${major:-0}" -eq 8 ] && [ "$minor" -ge 20 ]; } ||
-        skip "curl is not there, or is older than 8.20"
+        skip "curl is older than 8.20"
     start_chat
     chat_by ann 5 curl --no-progress-meter -N -T . "ws://localhost:$PORT"
     echo '{"recipient_id":1,"message":"hi me"}' >&5
@@ -231,7 +246,7 @@ END
     need curl
     start_chat
     run -35 curl -sS "https://localhost:$PORT"
-    logged "400: this port speaks http:// and ws://, not https:// and wss://"
+    logged "400: use http:// and ws://, not https:// and wss://"
 }
 
 @test "websocat without a scheme asks for one" {

@@ -134,14 +134,15 @@ END
 
 # ---- Signals
 
-need_blocking() {
-    env --block-signal=ALRM true 2>/dev/null || skip "env cannot block signals here"
+# with_signals STATE NAME [hurried|tiny] [OPTION...]: starts the server so, see signals.c
+with_signals() {
+    export BIN
+    started "exec \"\$BIN/signals\" $1 $2 \"\$@\"" "${@:3}"
 }
 
-# keeps_time OPTION: started by env with this option, the server keeps all its deadlines
+# keeps_time STATE NAME: started so, the server keeps all its deadlines
 keeps_time() {
-    need_blocking
-    started "exec env $1 \"\$@\"" hurried -k 1
+    with_signals "$1" "$2" hurried -k 1
     play <<END
 H connect
 H send "GET / HTTP/1.1\r\n"
@@ -162,15 +163,15 @@ END
 }
 
 @test "24 sigalrm-blocked: a server that is started with SIGALRM blocked keeps its deadlines" {
-    keeps_time --block-signal=ALRM
+    keeps_time blocked ALRM
 }
 
 @test "24 sigalrm-blocked: a server that is started with all signals blocked keeps its deadlines" {
-    keeps_time --block-signal
+    keeps_time blocked all
 }
 
 @test "a server that is started with SIGALRM ignored keeps its deadlines" {
-    keeps_time --ignore-signal=ALRM
+    keeps_time ignored ALRM
 }
 
 # ended_by SIGNAL NUMBER
@@ -186,17 +187,15 @@ END
 }
 
 @test "SIGINT, SIGTERM and SIGHUP end a server that was started with them blocked" {
-    need_blocking
     for end in 'INT 2' 'TERM 15' 'HUP 1'; do
-        started 'exec env --block-signal "$@"'
+        with_signals blocked all
         ended_by $end
     done
 }
 
 @test "SIGHUP from a closed terminal stops the server like SIGTERM" {
-    need_blocking
     # Nobody knows how these tests were started.
-    started 'exec env --default-signal=HUP "$@"'
+    with_signals default HUP
     ended_by HUP 1
 }
 
@@ -230,7 +229,7 @@ END
 flooded() {
     mkfifo "$BATS_TEST_TMPDIR/pipe"
     exec 9<>"$BATS_TEST_TMPDIR/pipe"
-    started "exec \"\$@\" 2>'$BATS_TEST_TMPDIR/pipe' 9>&-"
+    started 'exec "$@" 2>"$BATS_TEST_TMPDIR/pipe" 9>&-'
     play <<'END'
 A join
 A say A 64 5000
@@ -552,7 +551,7 @@ ended_by_term() {
     started "exec python3 -c 'import os, sys
 pipe = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)
 os.dup2(pipe, 2)
-os.execv(sys.argv[2], sys.argv[2:])' '$BATS_TEST_TMPDIR/pipe' \"\$@\" 9>&-"
+os.execv(sys.argv[2], sys.argv[2:])' \"\$BATS_TEST_TMPDIR/pipe\" \"\$@\" 9>&-"
     play <<'END'
 A join
 A say A 64 5000
@@ -580,9 +579,9 @@ with_hosts() {
     printf "$1" >"$BATS_TEST_TMPDIR/hosts"
     # Nor does a name server help.
     : >"$BATS_TEST_TMPDIR/resolv.conf"
-    started "exec unshare -rm sh -c 'mount --bind \"$BATS_TEST_TMPDIR/hosts\" /etc/hosts
-        mount --bind \"$BATS_TEST_TMPDIR/resolv.conf\" /etc/resolv.conf
-        exec \"\$@\"' chat \"\$@\""
+    started 'exec unshare -rm sh -c '\''mount --bind "$BATS_TEST_TMPDIR/hosts" /etc/hosts
+        mount --bind "$BATS_TEST_TMPDIR/resolv.conf" /etc/resolv.conf
+        exec "$@"'\'' chat "$@"'
 }
 
 serves_loopback() {

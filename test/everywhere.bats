@@ -25,14 +25,23 @@ not_for_bash_3() {
         }
         /^ *#/ { next }
         /^ *(\[\[|\(\()/ && !/(\]\]|\)\)) *(\|\||&&)/ { held = line }
+        /^ +! / && !/\|\| / { held = line }                           # no bash heeds this one
         /^ *(\[\[|\(\(|\[ ).*(\]\]|\)\)| \]) && / && !/\|\|/ { tell(line) }
-        /\{[0-9a-z]+\.\.[0-9a-z]+\.\./ { tell(line) }               # {1..9..2}
+        /\{[0-9a-z]+\.\.[0-9a-z]+\.\.|\{0[0-9]+\.\./ { tell(line) }     # {1..9..2} {01..12}
         /\$\{[a-zA-Z_]+(\[[@*]\])?(,|\^|@[A-Z])/ { tell(line) }       # ${name,,} ${name^} ${name@Q}
         /\$\{[^}]*:[ ]*-[0-9][^}]*:|\$\{[^}]*: -[0-9]/ { tell(line) }     # ${name: -1}
-        /(^|[ (])(mapfile|readarray|coproc|wait -n|(declare|local) -[nAg]) / { tell(line) }
-        /[^|]\|&|&>>/ { tell(line) }
-        /\[\[ -v |EPOCH(SECONDS|REALTIME)|BASHPID|%\([^)]*\)T/ { tell(line) }
+        /\$\{[a-zA-Z_]+\[-[0-9]/ { tell(line) }                       # ${list[-1]}
+        /(^|[ (])(mapfile|readarray|coproc|wait -[nfp])( |$)/ { tell(line) }
+        /(^|[ (])(declare|typeset|local) -[a-zA-Z]*[nAgluI][a-zA-Z]* / { tell(line) }
+        /(^|[ (])read( -[a-z]+)* -([Ni] |t *[0-9]*\.[0-9])/ { tell(line) }
+        /printf -v [a-z_]+\[|shopt -s (globstar|lastpipe|inherit_errexit)/ { tell(line) }
+        /[^|]\|&|&>>|;&/ { tell(line) }
+        /\[\[? -[vR] |EPOCH(SECONDS|REALTIME)|BASHPID|BASH_ARGV0|SRANDOM|%\([^)]*\)T/ { tell(line) }
         /exec \{[a-z]/ { tell(line) }
+        /\$\047[^\047]*\\[uU][0-9a-fA-F]/ { tell(line) }                 # a character by its number
+        /(^|[ ;(])(source|\.) <\(/ { tell(line) }                     # it reads nothing
+        # It takes the ) of a case, and a quote in a comment or text, for the end of the $( ).
+        /\$\((case .*|[^()<]*<<[^<].*)?$/ { tell(line) }
         END { exit found }
     ' "$@"
 }
@@ -58,9 +67,26 @@ mapfile -t lines
 local -A table
 cat |& grep x
 cat &>>log
+! grep x log
+echo {01..12}
+echo "${x[-1]}"
+wait -n
+declare -gA table
+read -r -t 0.5 line
+read -N 1 key
+printf -v list[1] x
+shopt -s lastpipe
+[ -v name ]
+x) y ;&
+echo $'\u00e9'
+source <(cat)
+x=$(
+x=$(cat <<END
+x=$(case $y in
 END_OF_LINES
     # These are allowed: the last line of a function, and a check with its own way out.
-    printf '%s\n' 'f() {' '    [[ $x == y ]] || return 1' '    local x=${1:-2}' '    [[ $x == y ]]' '}' \
+    printf '%s\n' 'f() {' '    [[ $x == y ]] || return 1' '    local x=${1:-2}' '    ! grep x y || return 1' \
+        '    read -r -t 10 x <<<"$(cat)"' '    [[ $x == y ]]' '}' \
         >"$BATS_TEST_TMPDIR/draft.bash"
     not_for_bash_3 "$BATS_TEST_TMPDIR/draft.bash"
 }

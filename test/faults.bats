@@ -148,7 +148,7 @@ END
     diff - <(grep -v '^shim: ' "$CHAT_LOG" | sed 's/:[0-9]*$/:PORT/') <<'END'
 user 1 joined from 127.0.0.1:PORT
 user 1 -> user 1: "hi"
-user 1: bad message: nonsense
+! user 1: bad message: nonsense
 user 1 left: it closed the connection (code 1000): bye
 stopping on signal 15
 END

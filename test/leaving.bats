@@ -190,7 +190,7 @@ A expect eof
 A text {"recipient_id":2,"message":"farther still"}
 A frame op=close code=1002
 A sent
-log user 1 left: closed by the server (code 1002): a client frame that is not masked
+log ! user 1 left: got Close 1002: a client frame that is not masked
 B quiet
 END
 }
@@ -295,7 +295,7 @@ B join
 B say A 60000 10
 log user 2 waits for room at user 1
 clock
-run date +%s >'$BATS_TEST_TMPDIR/began'
+run date +%s >"\$BATS_TEST_TMPDIR/began"
 A frame mask=0 "x"
 log user 1 left
 $(repeat 5 "A sip $1

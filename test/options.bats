@@ -8,7 +8,7 @@ load helper
 wrong() {
     local message=$1
     shift
-    run -2 --separate-stderr "$ROOT/chat" "$@"
+    run -2 --separate-stderr within 10 "$ROOT/chat" "$@"
     [ -z "$output" ]
     contains "${stderr_lines[0]}" "$message" || { echo "$* got: ${stderr_lines[0]}"; return 1; }
     contains "$stderr" "usage: chat [-a directory|router]"
@@ -33,7 +33,7 @@ wrong() {
 }
 
 @test "-h fits on a screen and shows the compiled limits" {
-    run -0 --separate-stderr "$ROOT/chat" -h
+    run -0 --separate-stderr within 10 "$ROOT/chat" -h
     [ -z "$stderr" ]
     [ "${#lines[@]}" -le 24 ]
     for line in "${lines[@]}"; do
@@ -46,7 +46,7 @@ wrong() {
 }
 
 @test "-V shows the version" {
-    run -0 "$ROOT/chat" -V
+    run -0 within 10 "$ROOT/chat" -V
     [[ $output == "chat "[0-9]* ]]
 }
 
@@ -125,7 +125,7 @@ END
 @test "the server does not start if one of a name's addresses is in use" {
     several 127.0.0.2 127.0.0.3
     start_chat -l 127.0.0.3
-    run -1 "$ROOT/chat" -l several.test -p "$PORT"
+    run -1 within 10 "$ROOT/chat" -l several.test -p "$PORT"
     [ "$output" = "chat: cannot listen on 127.0.0.3:$PORT: address already in use; try -p $((PORT + 1))" ]
 }
 
@@ -141,7 +141,7 @@ END
 
 @test "the server does not start if two addresses of a name exclude each other, even with -p 0" {
     several 127.0.0.2 0.0.0.0
-    run -1 "$ROOT/chat" -l several.test -p 0
+    run -1 within 10 "$ROOT/chat" -l several.test -p 0
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: cannot listen on "
     contains "$output" " as well as on " ": one covers the other"
@@ -277,15 +277,15 @@ END
 
 @test "if the port is in use, the server prints one line and exits with 1" {
     start_chat -l 127.0.0.1
-    run -1 "$ROOT/chat" -l 127.0.0.1 -p "$PORT"
+    run -1 within 10 "$ROOT/chat" -l 127.0.0.1 -p "$PORT"
     [ "$output" = "chat: cannot listen on 127.0.0.1:$PORT: address already in use; try -p $((PORT + 1))" ]
 }
 
 @test "for an unknown name or an address of another machine, the server prints one line and exits with 1" {
-    run -1 "$ROOT/chat" -l 192.0.2.1 -p 0
+    run -1 within 10 "$ROOT/chat" -l 192.0.2.1 -p 0
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: cannot listen on 192.0.2.1:0: "
-    run -1 "$ROOT/chat" -l nowhere.invalid -p 0
+    run -1 within 10 "$ROOT/chat" -l nowhere.invalid -p 0
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: cannot listen on nowhere.invalid: "
 }

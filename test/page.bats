@@ -89,6 +89,7 @@ END
     accepts 426 'Accept: text/htmlx, text/htm, xtext/html, text'
     accepts 426 'Accept: text/plain;x=text/html'
     accepts 426 'Accept: image/avif,image/webp,*/*'
+    accepts 426 'Accept: text/html;q=0, text/plain'
     accepts 426 'Accept:'
     accepts 426 'X-Accept: text/html'
 }

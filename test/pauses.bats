@@ -17,11 +17,13 @@ teardown() {
     stop_and_show_log
 }
 
-# users_through PAUSE: four users are pinged, and have 2 or 3 s to answer (-k).  Then the lines
-# PAUSE stop the server for longer than that.  Each stop counts as half a second at most.
+# users_through PAUSE [BEFORE]: four users join, and the lines BEFORE follow.  Then they are
+# pinged, and have 3 or 4 s to answer (-k).  The lines PAUSE stop the server for so long or
+# longer.  Each stop counts as half a second at most, so a slow machine has a second to spare.
 users_through() {
     cat <<END
 $(printf 'U%d join\n' {1..4})
+${2-}
 $(printf 'U%d expect ping\n' {1..4})
 $1
 # The users slept as well: they take one second more.
@@ -35,7 +37,7 @@ END
 }
 
 @test "21 paused-server: users that answer slowly after a pause are not dropped" {
-    start_chat -k 2
+    start_chat -k 3
     users_through 'signal STOP
 run sleep 3
 signal CONT' | play
@@ -132,13 +134,11 @@ keys() {
 # open_terminal: a shell with job control; keys come from descriptor 8, and what it shows is
 # the log
 open_terminal() {
-    need script
-    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
-    env --default-signal true 2>/dev/null || skip "env is not coreutils'"
+    need_script
     export CHAT_LOG=$BATS_TEST_TMPDIR/screen
     mkfifo "$BATS_TEST_TMPDIR/keys"
     exec 8<>"$BATS_TEST_TMPDIR/keys"
-    LC_ALL=C SHELL=/bin/sh TERM=dumb env --default-signal \
+    LC_ALL=C SHELL=/bin/sh TERM=dumb "$BIN/signals" default all \
         script -qfc "exec bash --norc --noprofile --noediting -i" /dev/null \
         <"$BATS_TEST_TMPDIR/keys" >"$CHAT_LOG" 2>&1 3>&- 8>&- &
     TERMINAL=$!
@@ -148,15 +148,16 @@ open_terminal() {
 
 # chat_on_terminal OPTION...
 chat_on_terminal() {
+    export CHAT=$ROOT/chat
     open_terminal
-    keys "sh -c 'echo \$\$ >$BATS_TEST_TMPDIR/pid; exec \"$ROOT/chat\" -l 127.0.0.1 -p 0 $*'\n"
+    keys "sh -c 'echo \$\$ >\"\$BATS_TEST_TMPDIR/pid\"; exec \"\$CHAT\" -l 127.0.0.1 -p 0 $*'\n"
     eventually shows 'chat: listening on'
     export CHAT_PID=$(cat "$BATS_TEST_TMPDIR/pid")
     PORT=$(screen | sed -n 's/.*chat: listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p')
 }
 
 @test "after ^Z and fg, users that answer slowly are not dropped" {
-    chat_on_terminal -k 2
+    chat_on_terminal -k 3
     users_through "run printf '\\032' >&8
 log Stopped
 run sleep 3
@@ -175,32 +176,32 @@ run echo fg >&8" | play
     kill -KILL "$TERMINAL"
     rm -f "$BATS_TEST_TMPDIR/keys"
 
-    chat_on_terminal -k 2
-    users_through "run printf '\\023' >&8
-# Its first line stops the server.
-U3 say U4 20
+    chat_on_terminal -k 3
+    # The key is pressed before the pings, so it has arrived when U3 speaks: that is the first
+    # line of the log since then, and it stops the server.
+    users_through "U3 say U4 20
 U4 silent 3000
 run printf '\\021' >&8
-U4 expect said U3 20" | play
+U4 expect said U3 20" "run printf '\\023' >&8" | play
 }
 
 # ---- A debugger
 
 @test "after a breakpoint in a debugger, users that answer slowly are not dropped" {
-    local said=$BATS_TEST_TMPDIR/gdb
+    export SAID=$BATS_TEST_TMPDIR/gdb
     need gdb
-    start_chat -k 3
-    gdb -q -batch -p "$CHAT_PID" -ex detach >"$said" 2>&1 || true
-    grep -q detached "$said" || skip "no process may be debugged here"
+    start_chat -k 4
+    gdb -q -batch -p "$CHAT_PID" -ex detach >"$SAID" 2>&1 || true
+    grep -q detached "$SAID" || skip "no process may be debugged here"
     # poll is called again behind the message of user 1, if not before.
     users_through "patience 20
-run gdb -q -batch -p \$CHAT_PID -ex 'break poll' -ex continue -ex 'shell sleep 4' -ex delete -ex detach >'$said' 2>&1 &
-run until grep -q '^Breakpoint 1 at' '$said'; do sleep 0.05; done
+run gdb -q -batch -p \$CHAT_PID -ex 'break poll' -ex continue -ex 'shell sleep 5' -ex delete -ex detach >\"\$SAID\" 2>&1 &
+run until grep -q '^Breakpoint 1 at' \"\$SAID\"; do sleep 0.05; done
 U1 say U2 20
-run until grep -qE 'Breakpoint 1(\.[0-9]+)?, ' '$said'; do sleep 0.05; done
+run until grep -qE 'Breakpoint 1(\.[0-9]+)?, ' \"\$SAID\"; do sleep 0.05; done
 U3 say U4 20
 U4 silent 3000
 U2 expect said U1 20
-run until grep -q detached '$said'; do sleep 0.05; done
+run until grep -q detached \"\$SAID\"; do sleep 0.05; done
 U4 expect said U3 20" | play
 }

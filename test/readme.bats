@@ -19,13 +19,12 @@ readme() {
 
 need_a_class() {
     local tool
-    for tool in script curl websocat openssl xxd; do
+    need_script
+    for tool in curl websocat openssl xxd; do
         command -v "$tool" >/dev/null || skip "$tool is not installed"
     done
-    [[ $(script --version 2>/dev/null) == *util-linux* ]] || skip "script is not util-linux's"
     [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] ||
         skip "the hard limit of descriptors is low, which the server says"
-    env --default-signal true 2>/dev/null || skip "env is not coreutils'"
 }
 
 # A correct README with one of each thing that a transcript can contain.
@@ -106,7 +105,7 @@ wrong() {
     sed "$others" "$DRAFT" >"$DRAFT.before"
     sed "$2" "$DRAFT.before" >"$DRAFT"
     run ! cmp -s "$DRAFT" "$DRAFT.before"
-    run -1 env PATIENCE=1 bash "$BATS_TEST_DIRNAME/prove/readme.sh" replay "$DRAFT"
+    run -1 env PATIENCE=3 bash "$BATS_TEST_DIRNAME/prove/readme.sh" replay "$DRAFT"
     starts_with "$output" "$DRAFT:$1: " || {
         echo "$output"
         echo "expected line $1 to be found wrong after: $2"
@@ -245,4 +244,57 @@ misses() {
     wrong 46 '44s/ .*/ echo x; cat/; 45s/.*/x/; 46,47d' # one that does not end
     wrong 59 '59s/signal 2/signal 15/'                  # the answer to ^C
     wrong 62 '62s/0/1/'                                 # an exit status
+}
+
+# ---- The trip of a message
+
+# Prints the functions of the README's tables of hops: all in their last column.
+readme_hops() {
+    awk -F'|' '!/^\|/ { wanted = 0 } wanted { print $(NF - 1) } / function \|$/ { wanted = 1 }' \
+        "$ROOT/README.md" | grep -o '`[a-z0-9_]*`' | tr -d '`'
+}
+
+# A function that is called twice in a row counts once, as in the README.
+trip_hops() {
+    awk '$2 ~ /^[a-z0-9]+\.c:[0-9]+$/ { print $1 }' "$BATS_TEST_TMPDIR/trip" | uniq
+}
+
+@test "README: its two tables of hops have the functions that make trip shows, in the same order" {
+    trip_or_skip
+    cat "$BATS_TEST_TMPDIR/trip"
+    readme_hops >"$BATS_TEST_TMPDIR/readme"
+    trip_hops | diff "$BATS_TEST_TMPDIR/readme" -
+    [ "$(grep -c '' "$BATS_TEST_TMPDIR/readme")" -gt 30 ]
+}
+
+# Prints the README's transcript of make trip: the first block behind its first name.
+readme_trip() {
+    awk '/`make trip`/ { near = 1 } inside && /^```/ { exit } inside { print } near && /^```text/ { inside = 1 }' \
+        "$ROOT/README.md"
+}
+
+# A "..." alone stands for any lines; within a line, for any characters.
+@test "README: make trip prints what its transcript shows" {
+    local line pattern shown=0 gap=1
+    trip_or_skip
+    cat "$BATS_TEST_TMPDIR/trip"
+    exec 4<"$BATS_TEST_TMPDIR/trip"
+    while IFS= read -r line; do
+        if [ "$line" = ... ]; then
+            gap=1
+            continue
+        fi
+        pattern=$(sed 's/[^[:alnum:]]/\\&/g; s/\\\.\\\.\\\./*/g' <<<"$line")
+        while IFS= read -r got <&4; do
+            if [[ $got == $pattern ]]; then break; fi
+            [ "$gap" ] || break
+        done
+        [[ $got == $pattern ]] || {
+            echo "expected: $line"
+            return 1
+        }
+        gap=
+        shown=$((shown + 1))
+    done < <(readme_trip)
+    [ "$shown" -gt 5 ]
 }

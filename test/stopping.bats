@@ -143,7 +143,7 @@ END
     } | play
     await_end
     [ "$(grep -c '^user 2 -> user 3: "' "$CHAT_LOG")" -eq 3 ]
-    [ "$(grep -c '^user 2 -> user 1: lost, the server is stopping: "' "$CHAT_LOG")" -eq 1 ]
+    [ "$(grep -c '^! user 2 -> user 1: lost, the server is stopping: "' "$CHAT_LOG")" -eq 1 ]
 }
 
 @test "a second signal ends the server at once" {

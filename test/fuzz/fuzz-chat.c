@@ -791,16 +791,16 @@ static void note_unread(const struct peer *p, const char *what)
 
 static void note_left(struct peer *p, const char *why)
 {
+    bool closed = strstr(why, "it closed") != NULL || strstr(why, "got Close") != NULL;
     promise(!p->left, "it had left");
     p->left = true;
     p->left_at = look_us;
     /* After a Close from either side, the server ignores the client's input. */
-    if (strstr(why, "closed") != NULL || strstr(why, "stopping") != NULL)
+    if (closed || strstr(why, "stopping") != NULL)
         p->answerable = sent_and_read(p);
-    if (strstr(why, "closed") != NULL)
+    if (closed)
         note_order(p, p->sent_count, "Close");
-    if (strstr(why, "closed") != NULL || strstr(why, "stopping") != NULL
-        || strstr(why, "end of input") != NULL)
+    if (closed || strstr(why, "stopping") != NULL || strstr(why, "end of input") != NULL)
         p->leaving = clock_least();
     if (strncmp(why, "silent for", 10) == 0) {
         note_unread(p, "silent");
@@ -849,8 +849,9 @@ static void note_line_of_peer(struct peer *p, const char *what)
     }
 }
 
-static void note_line(const char *line)
+static void note_line(const char *text)
 {
+    const char *line = strncmp(text, "! ", 2) == 0 ? text + 2 : text;
     const char *lost = strstr(line, "; lost: ");
     size_t lost_to, lost_from;
     int a, b, n = 0;
@@ -1530,6 +1531,13 @@ static int sim_listen(int fd)
 
 static int sim_own(int fd, struct sockaddr *address, socklen_t *len)
 {
+    if (fd >= FIRST_FD) {
+        struct sockaddr_in in = loopback(8080);
+        peer_at(fd);
+        memcpy(address, &in, sizeof in);
+        *len = sizeof in;
+        return 0;
+    }
     memcpy(address, &other_at(fd)->address, other_at(fd)->len);
     *len = other_at(fd)->len;
     return 0;

@@ -11,6 +11,9 @@
 #     FILES='log.bats page.bats'   run only these files
 #     SKIPS=20                     fail if more tests than that are skipped
 #     RESULTS=FILE                 append what bats prints to this file
+#
+# Where NODE_PATH is not set, the tests in browsers are skipped.  That saves three minutes in
+# each place, so it is wanted, and does not count as a skip.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -154,6 +157,11 @@ elif [ "${1-}" = --enter ]; then
     enter "$@"
 fi
 
+# skipped: the tests in $WORK/out that are skipped, but those in browsers
+skipped() {
+    grep '^ok .*# skip' "$WORK/out" | grep -v 'in NODE_PATH$'
+}
+
 # in_places PLACE...: copies the tree, goes through all of them, and counts
 in_places() {
     WORK=$(mktemp -d) || exit 1
@@ -172,7 +180,8 @@ in_places() {
     status=$?
     passed=$(grep -c '^ok ' "$WORK/out")
     failed=$(grep -c '^not ok ' "$WORK/out")
-    skipped=$(grep -c '^ok .*# skip' "$WORK/out")
+    skipped=$(skipped | grep -c .)
+    browsers=$(grep -c '^ok .*# skip.*in NODE_PATH$' "$WORK/out")
     if [ "$status" -ne 0 ] || [ "$passed" -eq 0 ]; then
         grep -v '^ok ' "$WORK/out"
         result=1
@@ -180,9 +189,9 @@ in_places() {
         echo "more than $SKIPS tests are skipped:"
         result=1
     fi
-    grep '^ok .*# skip' "$WORK/out"
+    skipped
     [ -z "${RESULTS-}" ] || cat "$WORK/out" >>"$RESULTS"
-    echo "everywhere.sh: $names: $passed passed, $failed failed, $skipped of them skipped"
+    echo "everywhere.sh: $names: $passed passed, $failed failed; $skipped of them skipped, and $browsers in browsers"
     rm -rf "$WORK"
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # readme.sh -- checks that a README is still true.
 #
-#     readme.sh replay README     plays its transcripts, with the ./chat that was built;
-#                                 needs script (util-linux), which makes terminals, and
-#                                 env that can reset signals (coreutils)
+#     readme.sh replay README     plays its transcripts, with the ./chat and test/bin/signals
+#                                 that were built; needs script (util-linux), which makes
+#                                 terminals
 #     readme.sh names README      looks up each name in it: see "Names" below
 #
 # If something is not true, readme.sh prints it and exits with status 1.  replay stops
@@ -175,7 +175,7 @@ open_terminal() {
     mkfifo "$work/$t.in"
     : >"$work/$t.out"
     # A program that was started with & ignores SIGINT, and its children would, too.
-    SHELL=/bin/sh TERMINAL=$t WORK=$work env --default-signal \
+    SHELL=/bin/sh TERMINAL=$t WORK=$work "$ROOT/test/bin/signals" default all \
         script -qfc 'exec bash --noprofile --rcfile "$WORK/rc" --noediting -i' /dev/null \
         <>"$work/$t.in" >"$work/$t.out" 2>&1 3>&- 4>&- &
     pid[t]=$! shown[t]=0 gap[t]= talks[t]=
