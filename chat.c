@@ -151,7 +151,7 @@ struct message {
     int64_t from, to;           /* user ids */
     const uint8_t *token;       /* the JSON string, quotes and all */
     size_t len;
-    bool waited;                /* its sender was parked with it */
+    int waited_at;              /* the place where its sender was parked with it, or NONE */
 };
 
 union address {                 /* of a peer, or our own */
@@ -476,11 +476,11 @@ static bool is_open(int place)
     return !is_reachable(&clients[place]) || clients[place].out_used < FULL;
 }
 
-/* A new message also waits if others wait there.  A message that waited before waits only
- * for room. */
+/* A new message also waits if others wait there.  A message that waited there before waits
+ * only for room. */
 static bool must_wait(const struct message *m, int place)
 {
-    return !is_open(place) || (waiters[place] > 0 && !m->waited);
+    return !is_open(place) || (waiters[place] > 0 && m->waited_at != place);
 }
 
 static void park(int who, int place)
@@ -632,7 +632,7 @@ static void router_run(void)
         struct message *m = &queue[queue_head].message;
         int place = deliver(m);
         if (place != NONE) {
-            m->waited = true;
+            m->waited_at = place;
             park(ROUTER, place);
             log_line("the router waits for room at user %" PRId64, clients[place].id);
             return;
@@ -653,7 +653,7 @@ static int router_send(const struct message *m)
     assert(m->len <= MESSAGE);
     q->message = *m;
     q->message.token = memcpy(q->bytes, m->token, m->len);
-    q->message.waited = false;  /* for its recipient, not yet */
+    q->message.waited_at = NONE;
     router_run();
     return NONE;
 }
@@ -699,7 +699,7 @@ static void send_or_park(struct client *c, const struct message *m)
     if (place == NONE)
         return;
     c->held = *m;
-    c->held.waited = true;
+    c->held.waited_at = place;
     park(slot_of(c), place);
     if (place == QUEUE)
         log_line("user %" PRId64 " waits for the router", m->from);
@@ -715,7 +715,7 @@ static void chat_message(struct client *c, const struct ws_event *e)
     if (e->bad != 0) {
         put_notice(c, "not delivered: byte %zu: not UTF-8", e->bad);
     } else if (json_read(text, e->len, &j)) {
-        m = (struct message){ c->id, j.recipient_id, text + j.at, j.len, false };
+        m = (struct message){ c->id, j.recipient_id, text + j.at, j.len, NONE };
         send_or_park(c, &m);
         return;
     } else if (j.wanted == NULL) {
@@ -1823,8 +1823,7 @@ static void empty_queue(void)
 {
     unpark(ROUTER);
     for (; queue_count > 0; queue_count--) {
-        struct message *m = &queue[queue_head].message;
-        m->waited = true;
+        const struct message *m = &queue[queue_head].message;
         if (deliver(m) != NONE)
             log_message(m, "! ", "lost, the server is stopping: ");
         queue_head = (queue_head + 1) % QUEUE_SIZE;

@@ -97,3 +97,7 @@ simulate() {
 @test "a message that waits for a notice about its absent recipient waits again if that user joins" {
     simulate joins-meanwhile
 }
+
+@test "a message that waited at one outbox does not pass those that wait at another one" {
+    simulate waited-elsewhere
+}

@@ -14,9 +14,9 @@
  *     In that time, the peers (the simulated clients) go on or pause, too.
  *
  * The peers connect, chat, stop reading, break the protocol, and vanish.  In some runs they
- * are strangers: they write to ids that nobody has yet, and do not read at first.  So a
- * message may wait for the notice that its recipient is absent, and meanwhile the recipient
- * joins, and its outbox fills.
+ * are strangers: they ask for notices, write to ids that nobody has yet, and do not read at
+ * first.  So a message may wait for the notice that its recipient is absent, and meanwhile
+ * the recipient joins, and its outbox fills.
  *
  * When the fuzz bytes are used up, the kernel is kind and all peers read.  Then two things
  * must hold:
@@ -448,17 +448,21 @@ static bool may_send(struct peer *p)
         && p->in_len + MESSAGE + 200 < PIPE_MAX;
 }
 
-/* Among strangers, the messages are large and many.  They go to one of the last three
- * users, or to the id that the next user will get. */
+/* To the first user, or the last, or to the id that the next user will get. */
+static int id_among_strangers(unsigned b)
+{
+    int id = b < 5 ? user_count + 1 : b < 10 ? user_count : b < 14 ? 1 : 2;
+    return id > 0 ? id : 1;
+}
+
 static void send_messages(struct peer *p, unsigned count)
 {
     unsigned b = next_byte(), size = next_byte();
     int to = 1 + (int)(b % 16) % (user_count + 2);
     size = size < 200 ? size : (size - 200) * 16;
-    if (among_strangers) {
-        to = user_count + 1 - (int)(b % 16) % 4;
-        to = to > 0 ? to : 1;
-        count *= 4;
+    if (among_strangers) {      /* enough to fill outboxes */
+        to = id_among_strangers(b % 16);
+        count *= 8;
         size = 600 + size % 300;
     }
     for (; count > 0 && may_send(p); count--)
@@ -490,7 +494,7 @@ static void send_request(struct peer *p)
     static const size_t windows[] = { 1500, 1500, 6000, 12000 };
     unsigned kind = next_byte();
     char text[400];
-    p->window = windows[kind / 2 % 4];
+    p->window = among_strangers ? windows[0] : windows[kind / 2 % 4];
     p->reads = among_strangers ? NOTHING : kind / 8 % 4 == 1 ? SLOWLY : AT_ONCE;
     p->pace = 250;
     if (kind >= 250) {
@@ -499,7 +503,7 @@ static void send_request(struct peer *p)
         p->whole = kind % 5 < 3;
         return;
     }
-    p->notices = kind % 2 == 1;
+    p->notices = among_strangers || kind % 2 == 1;
     put(p, text, (size_t)sprintf(text, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s",
@@ -1020,7 +1024,7 @@ static void read_otherwise(struct peer *p)
     static const char *const how[] = { "at once", "nothing", "slowly" };
     unsigned b = next_byte();
     p->reads = (p->reads + 1 + b % 2) % 3;
-    p->pace = b * 4;
+    p->pace = b * 4 + (among_strangers ? 1000 : 0);     /* strangers have much to read */
     p->reads_at = clock_us + 1000 * MSEC;
     tell("peer %d reads %s\n", number_of(p), how[p->reads]);
 }
@@ -1671,7 +1675,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         args[4] = "30";
     by_leaving = options / 4 % 2 == 0;
     among_strangers = options / 32 == 6;
-    for (int i = 0; i < 3; i++)
+    for (int i = among_strangers ? 1 : 0; i < 3; i++)
         connect_peer();
     optind = 1;
     chat_main(5, args);

@@ -101,7 +101,7 @@ static void read_fault(const char *text)
     struct fault *f = &faults[fault_count++];
 
     f->connection = ANY;
-    if (fault_count > MOST || sscanf(text, "%15s %15s %31[0-9-] %15[#0-9a-z]", f->call, f->kind,
+    if (fault_count > MOST || sscanf(text, "%15s %15s %31[-0123456789] %15[^,]", f->call, f->kind,
                                      f->when, f->where) < 3)
         nonsense(text);
     if (sscanf(f->when, "%lu-%lu", &f->first, &f->last) < 2)
