@@ -12,6 +12,7 @@ CFLAGS = -O3
 STD = -std=c99 -pedantic -D_POSIX_C_SOURCE=200809L
 WARN = -Wall -Wextra -Wconversion -Wshadow
 COMPILE = $(CC) $(STD) $(WARN) $(CFLAGS)
+TRIP_COMPILE = $(CC) $(STD) $(WARN) -O0 -g3
 LIMITS = $(CLIENTS:%=-DCLIENTS=%) $(MESSAGE:%=-DMESSAGE=%)
 PROTOCOL = ws.c json.c sha1.c base64.c
 
@@ -31,6 +32,7 @@ test-programs: always
 	$(COMPILE) $(HURRIED) -o test/bin/chat-hurried chat.c $(PROTOCOL)
 	$(COMPILE) $(TINY) -o test/bin/chat-tiny chat.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/peer test/peer.c
+	$(TRIP_COMPILE) -o test/bin/chat-trip chat.c $(PROTOCOL)
 	$(COMPILE) -o test/bin/signals test/signals.c
 	$(COMPILE) -o test/bin/demo test/measure/demo.c
 	$(COMPILE) -o test/bin/bench test/measure/bench.c
@@ -49,6 +51,14 @@ demo: chat always
 	@mkdir -p test/bin
 	$(COMPILE) -o test/bin/demo test/measure/demo.c
 	test/bin/demo
+
+TRIP =
+
+## trip: watch one message, function by function; needs gdb; TRIP='-a router'
+trip: always
+	@mkdir -p test/bin
+	$(TRIP_COMPILE) -o test/bin/chat-trip chat.c $(PROTOCOL)
+	@sh test/measure/trip.sh $(TRIP)
 
 ## bench: measure both approaches, in minutes; more: make bench BENCH=--help
 bench: chat always
@@ -96,7 +106,7 @@ json-suite: chat test-programs
 prove:
 	@sh test/prove/prove.sh
 
-## mutation: check that tests notice small faults; half an hour, needs python3
+## mutation: check that tests notice faults; half an hour, needs python3
 mutation:
 	@python3 test/prove/mutation.py
 
@@ -121,4 +131,4 @@ help:
 always:
 
 .PHONY: always bench clean conformance coverage demo everywhere fuzz help json-suite mutation prove \
-	slow-readers soak test test-programs
+	slow-readers soak test test-programs trip

@@ -5,18 +5,20 @@
  * All memory is in the arrays below.
  *
  * How to read it: main and turn, at the end, are the table of contents.  Then follow
- * one message through parts 4 to 8: it comes in by receive, in part 8.  Part 11 makes
- * poll and the buffers cheap: leave it out at first.  "5.5.2:" means RFC 6455 section 5.5.2.
+ * one message: start at receive, in part 8, and look up each function that it calls.
+ * Part 12 makes poll and the buffers cheap: leave it out at first.  "5.5.2:" means RFC
+ * 6455 section 5.5.2.
  *
- *    1  limits                     7  what a client's message does
- *    2  clients and their states   8  sockets
- *    3  the log                    9  requests: who joins, HTTP answers
- *    4  outboxes                  10  leaving
- *    5  places, and waiting       11  what only buys speed and memory
- *    6  the two approaches        12  newcomers, starting, stopping, main
+ *    1  limits                     8  sockets
+ *    2  clients and their states   9  requests: who joins, HTTP answers
+ *    3  the log                   10  leaving
+ *    4  outboxes                  11  poll
+ *    5  places, and waiting       12  what only buys speed and memory
+ *    6  the two approaches        13  newcomers, starting, stopping, main
+ *    7  what a message does
  *
- * A connection is a client.  It has a slot, an index into the arrays, until it is
- * closed.  A client that has joined is a user.  It has an id, which is never reused. */
+ * A connection is a client.  It has a slot, an index into the arrays.  A client that
+ * has joined is a user.  It has an id, which is never reused. */
 
 #include "json.h"
 #include "ws.h"
@@ -93,8 +95,8 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* FULL is the largest message or request, and an unfinished control frame behind it.
- * An outbox is full when it holds that many bytes.  A buffer is about twice as large:
+/* FULL is a number of bytes: the largest message or request, and one unfinished control
+ * frame.  An outbox is full when it holds that many bytes.  A buffer is about twice as large:
  *   - An outbox that is not full has room for one more message of any size, and for the
  *     reserve.
  *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
@@ -112,10 +114,11 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *
  *          accept()       whole request      101 queued
  *   FREE ----------> REQUEST ------> JOINING -------> OPEN
- *    ^                  |                              |  end of input
- *    |         response |    Close queued by one side  |----------------.
- *    |           queued v                              |                v
- *    |               CLOSING <-------------------------'            DRAINING
+ *    ^                  |                              |  end of input, or
+ *    |         response |         our Close is queued  |  Close from the client
+ *    |           queued v                              |----------------.
+ *    |               CLOSING <-------------------------'                v
+ *    |                  |                                            DRAINING
  *    |                  | all written, our half shut                    | all written
  *    |                  v                                               |
  *    |              LINGERING ------------- end of input ---------------+---> DEAD
@@ -123,9 +126,9 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    '------------------- remove_client(), the only close() of a client -------'
  *
  * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
- * to DRAINING if the end of input comes first.  Every state turns to DEAD when a read or
- * write fails, when a deadline passes, or when the server stops.  Two deadlines are answered first: half a
- * request gets 408, a silent user gets a ping. */
+ * to DRAINING if the end of input comes first.  Every state can turn to DEAD: a read failed,
+ * or a deadline passed.  When two of the deadlines pass, the server sends something first:
+ * 408 after half a request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -148,6 +151,7 @@ struct message {
     int64_t from, to;           /* user ids */
     const uint8_t *token;       /* the JSON string, quotes and all */
     size_t len;
+    bool waited;                /* its sender was parked with it */
 };
 
 union address {                 /* of a peer, or our own */
@@ -176,10 +180,11 @@ struct client {
     bool stuck;                 /* the kernel took less than all: flush_all leaves it out */
 
     int64_t since;              /* when it was accepted, or began to leave */
+    int64_t read_at;            /* when it was last read */
     int64_t heard;              /* its last sign of life */
     int64_t pinged;             /* when a ping was queued after that; 0: none was */
-    int64_t took;               /* when the kernel last took a byte from the outbox, the
-                                 * state changed, or a first sender began to wait */
+    int64_t took;               /* the latest of three times: the kernel took a byte from the
+                                 * outbox; the state changed; a first sender was parked at it */
     int64_t tried;              /* when a write was last tried */
 
     int seat;                   /* its index in seats */
@@ -190,14 +195,12 @@ static struct client clients[SLOTS];
 
 static int seats[SLOTS];        /* slots: seats[0 .. in_use) are in use, the others free */
 static int in_use;
-static int active;              /* part 11: seats[0 .. active) may have something to do */
+static int active;              /* part 12: seats[0 .. active) may have something to do */
 
-/* Part 11 defines these five, which only buy speed and memory. */
+/* Part 12 defines these three, which only buy speed and memory. */
 static uint8_t *lend(void);                     /* returns a buffer of BUFFER_SIZE bytes */
 static void give_back(uint8_t **buffer);        /* and sets it to NULL */
 static void set_active(struct client *c);       /* poll c in every turn for a while */
-static void free_seat(struct client *c);
-static void remove_dead(void);
 
 /* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
  * and poll sleeps no longer than that while there is a deadline.  So a pause of the
@@ -229,14 +232,23 @@ static int slot_of(const struct client *c)
     return (int)(c - clients);
 }
 
-/* Is c a user that messages can reach?  Once our Close is queued or a write has failed,
- * no lookup finds it. */
-static bool is_known(const struct client *c)
+static void move_to_seat(struct client *c, int seat)
+{
+    struct client *other = &clients[seats[seat]];
+    seats[c->seat] = seats[seat];
+    other->seat = c->seat;
+    seats[seat] = slot_of(c);
+    c->seat = seat;
+}
+
+/* Is c a user that messages can reach?  Not after its end of input, not once a Close is
+ * queued, and not after a failed write. */
+static bool is_reachable(const struct client *c)
 {
     return c->state == OPEN && !c->broken;
 }
 
-/* c showed that it is alive: a byte came, or a full kernel buffer takes bytes again. */
+/* c is alive: a byte came, or a full kernel buffer takes bytes again. */
 static void note_life(struct client *c)
 {
     c->heard = now;
@@ -257,7 +269,8 @@ static void empty_outbox(struct client *c)
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
- * One line an event, one write() a line. */
+ * One line an event, one write() a line.  A line that begins with "! " tells of something
+ * that the server refuses: a request, a connection, a message or a frame. */
 
 static bool quiet;
 
@@ -345,7 +358,7 @@ static struct name name_of(const union address *a)
 
 static void log_left(const struct client *c, const char *why)
 {
-    if (is_known(c))
+    if (is_reachable(c))
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
@@ -354,7 +367,7 @@ static void log_gone(const struct client *c, const char *why, size_t from)
 {
     if (c->id != 0 && c->out_used + from > 0)
         log_line("user %" PRId64 "%s: %s; lost: %zu bytes to it, %zu from it", c->id,
-                 is_known(c) ? " left" : "", why, c->out_used, from);
+                 is_reachable(c) ? " left" : "", why, c->out_used, from);
     else
         log_left(c, why);
 }
@@ -414,15 +427,16 @@ static void put_notice(struct client *c, const char *format, ...)
 /* ---- 5. Places, and waiting ---------------------------------------------------------------
  *
  * A place is where something can wait for room.  There are three kinds: each user's
- * outbox, the router's queue, and the door, where newcomers wait while the router does.
+ * outbox, the router's queue, and the door, where newcomers wait while the router is parked.
  *
  *   1. A place is open or full, whatever the size of the message.
  *   2. A sender that finds its place full, or others waiting there, is parked.  Its socket
  *      is not read, and its message stays in its inbox.
- *   3. Once a turn, every parked client whose place is open continues, first come, first
- *      served.  Nobody has to wake it, so no wake-up can be lost.
+ *   3. In every turn, the parked clients whose places are open continue, first come, first
+ *      served.  Nobody has to wake them, so no wake-up can be lost.
  *   4. The outbox of a user that has left is open.  So its senders continue, and the log
  *      says that their messages were not delivered.
+ *   5. A client is also parked at its own outbox if that has no room for an answer to it.
  *
  *   parked[]   user 1         user 4         user 1 came first
  *              holds a        holds a
@@ -438,12 +452,13 @@ static void put_notice(struct client *c, const char *format, ...)
  *              user 1 continues.  If its message makes the outbox full again, user 4 goes
  *              on waiting.  If not, user 4 continues, too. */
 
-enum { QUEUE = SLOTS, DOOR, NOWHERE };  /* places; a slot stands for its user's outbox */
+enum { QUEUE = SLOTS, DOOR, PLACES };   /* places; a slot stands for its user's outbox */
 enum { ROUTER = SLOTS };                /* beside the slots of clients, it can be parked */
 
 static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
 static int parked_count;
 static int waits_at[SLOTS + 1];         /* the place where each of them waits, or NONE */
+static int waiters[PLACES];          /* how many wait at each place */
 
 static int queue_count;                 /* messages in the router's queue */
 
@@ -452,39 +467,28 @@ static bool is_parked(int who)
     return waits_at[who] != NONE;
 }
 
-static bool has_waiters(int place)
-{
-    for (int i = 0; i < parked_count; i++)
-        if (waits_at[parked[i]] == place)
-            return true;
-    return false;
-}
-
 static bool is_open(int place)
 {
-    switch (place) {
-    case NOWHERE:
-        return true;
-    case DOOR:
+    if (place == DOOR)
         return !is_parked(ROUTER);
-    case QUEUE:
+    if (place == QUEUE)
         return queue_count < QUEUE_SIZE;
-    default:
-        return !is_known(&clients[place]) || clients[place].out_used < FULL;
-    }
+    return !is_reachable(&clients[place]) || clients[place].out_used < FULL;
 }
 
-/* May a newcomer put something there now?  It does not pass the clients that wait. */
-static bool may_enter(int place)
+/* A new message also waits if others wait there.  A message that waited before waits only
+ * for room. */
+static bool must_wait(const struct message *m, int place)
 {
-    return is_open(place) && !has_waiters(place);
+    return !is_open(place) || (waiters[place] > 0 && !m->waited);
 }
 
 static void park(int who, int place)
 {
-    if (place < SLOTS && !has_waiters(place))
+    if (place < SLOTS && waiters[place] == 0)
         clients[place].took = now;      /* from now on it has STALL_MS to take a byte */
     waits_at[who] = place;
+    waiters[place]++;
     parked[parked_count++] = who;
 }
 
@@ -497,6 +501,7 @@ static void unpark(int who)
         i++;
     parked_count--;
     memmove(parked + i, parked + i + 1, (size_t)(parked_count - i) * sizeof *parked);
+    waiters[waits_at[who]]--;
     waits_at[who] = NONE;
 }
 
@@ -564,36 +569,14 @@ static struct client *find_user(int64_t id)
     int slot = *bucket_of(id);
     while (slot != NONE && clients[slot].id != id)
         slot = clients[slot].next_in_bucket;
-    return slot != NONE && is_known(&clients[slot]) ? &clients[slot] : NULL;
+    return slot != NONE && is_reachable(&clients[slot]) ? &clients[slot] : NULL;
 }
 
-static void log_message(const struct message *m, const char *what)
+static void log_message(const struct message *m, const char *mark, const char *what)
 {
     if (!quiet)
-        log_line("user %" PRId64 " -> user %" PRId64 ": %s%s", m->from, m->to, what,
+        log_line("%suser %" PRId64 " -> user %" PRId64 ": %s%s", mark, m->from, m->to, what,
                  quote(m->token, m->len).text);
-}
-
-/* Where the message needs room: at its recipient.  If the recipient is not connected, the
- * notice about that needs room at the sender, if the sender speaks `notices`. */
-static int place_of(const struct message *m)
-{
-    const struct client *to = find_user(m->to), *from;
-    if (to != NULL)
-        return slot_of(to);
-    from = find_user(m->from);
-    return from != NULL && from->notices ? slot_of(from) : NOWHERE;
-}
-
-/* The article logs it.  A sender that speaks `notices` is told as well. */
-static void report_absent(const struct message *m)
-{
-    struct client *from = find_user(m->from);
-    if (from != NULL && from->notices)
-        put_notice(from, "user %" PRId64 " is not connected", m->to);
-    if (!quiet)
-        log_line("user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
-                 " is not connected", m->from, m->to, m->to);
 }
 
 static void put_message(struct client *to, const struct message *m)
@@ -603,17 +586,34 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* The message's place is open, so it fits.  If the recipient has left meanwhile, the notice
- * to the sender has the reserve. */
-static void deliver(const struct message *m)
+/* The article logs it.  A sender that speaks `notices` is told as well, so it must have room
+ * for that.  Returns like deliver(). */
+static int report_absent(const struct message *m)
+{
+    struct client *from = find_user(m->from);
+    bool is_told = from != NULL && from->notices;
+    if (is_told && must_wait(m, slot_of(from)))
+        return slot_of(from);
+    if (is_told)
+        put_notice(from, "user %" PRId64 " is not connected", m->to);
+    if (!quiet)
+        log_line("! user %" PRId64 " -> user %" PRId64 ": not delivered: user %" PRId64
+                 " is not connected", m->from, m->to, m->to);
+    return NONE;
+}
+
+/* Delivers the message and returns NONE.  If the message must wait, it does nothing and
+ * returns the place to wait at: the outbox of its recipient, or of its sender. */
+static int deliver(const struct message *m)
 {
     struct client *to = find_user(m->to);
-    if (to == NULL) {
-        report_absent(m);
-        return;
-    }
+    if (to == NULL)
+        return report_absent(m);
+    if (must_wait(m, slot_of(to)))
+        return slot_of(to);
     put_message(to, m);
-    log_message(m, "");
+    log_message(m, "", "");
+    return NONE;
 }
 
 /* ---- Approach A: the router --------------------------------------------------------------
@@ -626,87 +626,80 @@ static struct queued {
 } queue[QUEUE_SIZE];
 static int queue_head;
 
-static int router_place(const struct message *m)
-{
-    (void)m;
-    return QUEUE;
-}
-
 static void router_run(void)
 {
     while (queue_count > 0 && !is_parked(ROUTER)) {
-        const struct message *m = &queue[queue_head].message;
-        int place = place_of(m);
-        if (!may_enter(place)) {
+        struct message *m = &queue[queue_head].message;
+        int place = deliver(m);
+        if (place != NONE) {
+            m->waited = true;
             park(ROUTER, place);
             log_line("the router waits for room at user %" PRId64, clients[place].id);
             return;
         }
-        deliver(m);
         queue_head = (queue_head + 1) % QUEUE_SIZE;
         queue_count--;
     }
 }
 
-/* With threads, the router would run at any time from here on.  In one thread it runs at
- * once, so messages stay in the queue only while it waits. */
-static void router_send(const struct message *m)
+/* In the article the router is a thread of its own.  Here it is called at once.  So the
+ * queue is empty unless the router is parked. */
+static int router_send(const struct message *m)
 {
-    struct queued *q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
+    struct queued *q;
+    if (must_wait(m, QUEUE))
+        return QUEUE;
+    q = &queue[(queue_head + queue_count++) % QUEUE_SIZE];
     assert(m->len <= MESSAGE);
     q->message = *m;
     q->message.token = memcpy(q->bytes, m->token, m->len);
+    q->message.waited = false;  /* for its recipient, not yet */
     router_run();
+    return NONE;
 }
 
 /* ---- Approach B: the user directory --------------------------------------------------------
  * No queue: the sender finds the recipient in the table and delivers the message itself. */
 
-static int directory_place(const struct message *m)
+static int directory_send(const struct message *m)
 {
-    return place_of(m);
-}
-
-static void directory_send(const struct message *m)
-{
-    deliver(m);
+    return deliver(m);
 }
 
 static const struct approach {
     const char *name;
-    int (*place)(const struct message *);       /* where the message needs room */
-    void (*send)(const struct message *);       /* puts it there */
+    int (*send)(const struct message *);        /* returns NONE, or the place to wait at */
 } approaches[] = {
-    { "directory", directory_place, directory_send },
-    { "router", router_place, router_send },
+    { "directory", directory_send },
+    { "router", router_send },
 };
 
 static const struct approach *approach;
 
-/* ---- 7. What a client's message does ------------------------------------------------------- */
+/* ---- 7. What a message does ----------------------------------------------------------------- */
 
 static void take_request(struct client *c);     /* part 9 */
 
-/* Queues the last thing that c is sent.  The outbox's content goes out before it. */
-static void send_close(struct client *c, int code, const char *reason)
+/* Queues the last thing that c is sent.  The outbox's content goes out before it.  After
+ * that, a CLOSING client is still read. */
+static void send_close(struct client *c, int code, const char *reason, enum state next)
 {
     if (c->broken) {
         enter(c, DEAD);
         return;
     }
     c->out_used += ws_write_close(outbox_end(c, WS_CONTROL_FRAME), code, reason);
-    enter(c, CLOSING);
+    enter(c, next);
 }
 
 /* Sends the message, or parks its sender: then it stays in the inbox. */
 static void send_or_park(struct client *c, const struct message *m)
 {
-    int place = approach->place(m);
-    if (may_enter(place)) {
-        approach->send(m);
+    int place = approach->send(m);
+    if (place == NONE)
         return;
-    }
     c->held = *m;
+    c->held.waited = true;
     park(slot_of(c), place);
     if (place == QUEUE)
         log_line("user %" PRId64 " waits for the router", m->from);
@@ -722,7 +715,7 @@ static void chat_message(struct client *c, const struct ws_event *e)
     if (e->bad != 0) {
         put_notice(c, "not delivered: byte %zu: not UTF-8", e->bad);
     } else if (json_read(text, e->len, &j)) {
-        m = (struct message){ c->id, j.recipient_id, text + j.at, j.len };
+        m = (struct message){ c->id, j.recipient_id, text + j.at, j.len, false };
         send_or_park(c, &m);
         return;
     } else if (j.wanted == NULL) {
@@ -732,17 +725,18 @@ static void chat_message(struct client *c, const struct ws_event *e)
         put_notice(c, "not delivered: byte %zu: %s", j.byte, j.wanted);
     }
     if (!quiet)
-        log_line("user %" PRId64 ": bad message: %s", c->id, quote(text, e->len).text);
+        log_line("! user %" PRId64 ": bad message: %s", c->id, quote(text, e->len).text);
 }
 
 static void answer_close(struct client *c, const struct ws_event *e)
 {
     if (!quiet && e->code == WS_NO_CODE)
         log_left(c, "it closed the connection");
-    else if (!quiet && is_known(c))
+    else if (!quiet && is_reachable(c))
         log_line("user %" PRId64 " left: it closed the connection (code %d)%s%s", c->id, e->code,
                  e->len > 0 ? ": " : "", quote(c->in + e->at, e->len).text);
-    send_close(c, e->code, "");         /* 5.5.1: an endpoint typically echoes the code */
+    /* 5.5.1: an endpoint typically echoes the code.  Nothing follows the client's Close. */
+    send_close(c, e->code, "", DRAINING);
 }
 
 static void close_for_breach(struct client *c, const struct ws_event *e)
@@ -752,9 +746,9 @@ static void close_for_breach(struct client *c, const struct ws_event *e)
         snprintf(reason, sizeof reason, "%s at byte %zu", e->reason, e->byte);
     else
         snprintf(reason, sizeof reason, "%s", e->reason);
-    if (is_known(c))
-        log_line("user %" PRId64 " left: closed by the server (code %d): %s", c->id, e->code, reason);
-    send_close(c, e->code, reason);
+    if (is_reachable(c))
+        log_line("! user %" PRId64 " left: got Close %d: %s", c->id, e->code, reason);
+    send_close(c, e->code, reason, CLOSING);
 }
 
 /* Handles the next frame of the inbox.  Returns false if there is no whole one. */
@@ -795,7 +789,7 @@ static void handle_inbox(struct client *c)
     if (c->state == REQUEST)
         take_request(c);
     while (c->state == OPEN && !is_parked(slot)) {
-        if (!has_reserve(c))
+        if (!has_reserve(c) && c->ws.at < c->in_used)
             park(slot, slot);
         else if (!handle_frame(c))
             break;
@@ -814,6 +808,7 @@ static void drop(struct client *c, const char *why);            /* part 10 */
 static void input_ended(struct client *c);
 static void output_failed(struct client *c, const char *why);
 static void all_written(struct client *c);
+static void remove_dead(void);
 
 static bool is_blocked(int error)
 {
@@ -827,8 +822,8 @@ static bool wants_input(const struct client *c)
         || (c->state == OPEN && !is_parked(slot_of(c)));
 }
 
-/* One read brings FULL bytes at most.  More would fill the recipient's outbox at once, and
- * the rest would wait although the kernel has room for it. */
+/* One read brings FULL bytes at most.  A longer read could fill the recipient's outbox.  The
+ * sender would then be parked although the kernel can still take bytes. */
 static void receive(struct client *c)
 {
     size_t room = BUFFER_SIZE - c->in_used;
@@ -836,6 +831,7 @@ static void receive(struct client *c)
     if (c->in == NULL)
         c->in = lend();
     n = read(c->fd, c->in + c->in_used, room < FULL ? room : FULL);
+    c->read_at = now;
     if (n > 0) {
         c->in_used += (size_t)n;
         note_life(c);
@@ -881,55 +877,56 @@ static void flush_all(void)
     }
 }
 
-/* A client that was parked at `place` continues.  It is read once more: otherwise clients with more in their
- * inboxes would get a larger share of the recipient's outbox. */
-static void continue_client(struct client *c, int place)
+/* c was parked, and its place is open.  If it was not read in this turn, it is read now,
+ * because poll did not watch it.  Otherwise clients with more in their inboxes would get a
+ * larger share of the outbox.  (It is not read twice, or the turn might never end.) */
+static void continue_client(struct client *c)
 {
     struct message held = c->held;
+    unpark(slot_of(c));
     c->held.token = NULL;
     note_life(c);               /* a parked client could not be heard */
     if (c->state == JOINING)
         admit(c);
-    if (held.token != NULL && approach->place(&held) == place)
-        approach->send(&held);
-    else if (held.token != NULL)
-        send_or_park(c, &held);         /* its recipient joined or left meanwhile */
+    if (held.token != NULL)
+        send_or_park(c, &held);
     handle_inbox(c);
-    if (c->state == OPEN && wants_input(c))
+    if (c->read_at != now && c->state == OPEN && wants_input(c))
         receive(c);
 }
 
 static void admit_newcomers(void)
 {
-    for (int i = 0; i < parked_count; ) {
-        int who = parked[i];
-        if (waits_at[who] != DOOR) {
+    for (int i = 0; i < parked_count && is_open(DOOR); )
+        if (waits_at[parked[i]] == DOOR)
+            continue_client(&clients[parked[i]]);
+        else
             i++;
-            continue;
-        }
-        unpark(who);
-        continue_client(&clients[who], DOOR);
-    }
 }
 
-/* A client that is parked again stands at the end of the array, so it is reached again
+/* While the router was parked, no user joined, and none was removed.  This is done first: the
+ * router may be parked again at once. */
+static void continue_router(void)
+{
+    unpark(ROUTER);
+    remove_dead();
+    admit_newcomers();
+    router_run();
+}
+
+/* A client that is parked again goes to the end of the array.  So this loop reaches it again,
  * after all others. */
 static void continue_parked(void)
 {
     for (int i = 0; i < parked_count; ) {
-        int who = parked[i], place = waits_at[who];
-        if (!is_open(place)) {
+        int who = parked[i];
+        if (!is_open(waits_at[who])) {
             i++;
-            continue;
-        }
-        unpark(who);
-        if (who != ROUTER) {
-            continue_client(&clients[who], place);
-        } else {
-            remove_dead();      /* joining and leaving waited for the router, too */
-            admit_newcomers();
-            router_run();
+        } else if (who == ROUTER) {
+            continue_router();
             i = 0;              /* the queue and the door may be open now: start again */
+        } else {
+            continue_client(&clients[who]);
         }
     }
 }
@@ -966,6 +963,7 @@ static void respond(struct client *c, int status, const char *body, bool head)
     const char *headers = status == 200 ? "Cache-Control: no-store\r\nVary: Accept\r\n" : "";
     c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), headers, body, head);
     enter(c, CLOSING);
+    flush(c);                   /* at once: then it lingers, and can be evicted */
 }
 
 static void refuse(struct client *c, const uint8_t *buf, const struct ws_request *r)
@@ -976,7 +974,7 @@ static void refuse(struct client *c, const uint8_t *buf, const struct ws_request
     else
         sprintf(body, "%s; it was: %s\n", r->reason, quote(buf + r->seen.at, r->seen.len).text);
     if (!quiet)
-        log_line("%s: %d: %.*s", name_of(&c->address).text, r->status, (int)strlen(body) - 1, body);
+        log_line("! %s: %d: %.*s", name_of(&c->address).text, r->status, (int)strlen(body) - 1, body);
     respond(c, r->status, body, r->head);
 }
 
@@ -988,7 +986,7 @@ static int lowest_ids(int64_t ids[SHOWN_IDS], int *total)
     for (int i = 0; i < in_use; i++) {
         const struct client *c = &clients[seats[i]];
         int k;
-        if (!is_known(c))
+        if (!is_reachable(c))
             continue;
         ++*total;
         if (n == SHOWN_IDS && c->id > ids[n - 1])
@@ -1011,6 +1009,25 @@ static void write_online(char text[ONLINE_SIZE])
     for (int i = 0; i < n; i++)
         len += (size_t)sprintf(text + len, "%s%" PRId64, i == 0 ? ", users " : " ", ids[i]);
     strcpy(text + len, n < total ? " ..." : "");
+}
+
+static union address own_address(int fd)
+{
+    union address a;
+    socklen_t len = sizeof a;
+    memset(&a, 0, sizeof a);
+    getsockname(fd, &a.any, &len);
+    return a;
+}
+
+/* Advice is typed into a shell.  Can these bytes from the network be a part of it? */
+static bool is_harmless_in_shells(const uint8_t *bytes, size_t len)
+{
+    static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/_-[]";
+    for (size_t i = 0; i < len; i++)
+        if (memchr(safe, bytes[i], sizeof safe - 1) == NULL)
+            return false;
+    return len <= LOG_QUOTE;
 }
 
 /* The answer to programs.  A browser gets the page. */
@@ -1036,9 +1053,15 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
         "\n"
         "Online: %s\n";
     char body[PAGE_SIZE - 512], online[ONLINE_SIZE];
-    int len = r->host.len < 256 ? (int)r->host.len : 256;
-    const char *host = (const char *)buf + r->host.at;
+    union address ours = own_address(c->fd);
+    struct name here = name_of(&ours);
+    const char *host = here.text;
+    int len = (int)strlen(host);
 
+    if (is_harmless_in_shells(buf + r->host.at, r->host.len)) {
+        host = (const char *)buf + r->host.at;
+        len = (int)r->host.len;
+    }
     write_online(online);
     sprintf(body, text, len, host, len, host, len, host, len, host, online);
     if (!quiet)
@@ -1046,15 +1069,11 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     respond(c, 426, body, r->head);
 }
 
-/* The advice is typed into a shell, and it has to work. */
+/* The advice has to work. */
 static bool may_be_named(const uint8_t *origin, size_t len)
 {
-    static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/_-[]";
     struct ws_origin o;
-    for (size_t i = 0; i < len; i++)
-        if (memchr(safe, origin[i], sizeof safe - 1) == NULL)
-            return false;
-    return len <= LOG_QUOTE && ws_read_origin(origin, len, &o);
+    return is_harmless_in_shells(origin, len) && ws_read_origin(origin, len, &o);
 }
 
 static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_request *r)
@@ -1085,10 +1104,10 @@ static const char page[] =                      /* %s: who is online */
     "<meta name=viewport content='width=device-width'>\n"
     "<link rel=icon href=data:,>\n"
     "<style>\n"
-    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif; overflow-wrap: anywhere }\n"
-    "  body { max-width: 34em; margin: auto; padding: .5em; scrollbar-color: gray transparent }\n"
+    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif }\n"
+    "  body { max-width: 34em; margin: auto; padding: .5em }\n"
     "  h1 { margin: 0; font-size: 1.4em }\n"
-    "  p { margin: .4em 0; white-space: pre-wrap }\n"
+    "  p { margin: .4em 0; white-space: pre-wrap; overflow-wrap: anywhere }\n"
     "  #log { height: 60vh; overflow: auto; padding: 0 .5em; border: 1px solid gray }\n"
     "  #log p { padding-left: .5em; border-left: .4em solid gray }\n"
     "  #log .received { border-color: limegreen }\n"
@@ -1114,47 +1133,52 @@ static const char page[] =                      /* %s: who is online */
     "</form>\n"
     "<script>\n"
     "const at = id => document.getElementById(id), log = at('log');\n"
-    "const is_open = () => ws.readyState == WebSocket.OPEN;\n"
     "let ws;\n"
+    "const is_open = () => ws.readyState == WebSocket.OPEN;\n"
     "function show(kind, text) {\n"
     "  const at_end = log.scrollTop + log.clientHeight > log.scrollHeight - 30;\n"
-    "  log.append(Object.assign(document.createElement('p'), { className: kind, textContent: text }));\n"
-    "  if (log.childElementCount > 1000) log.firstChild.remove();\n"
+    "  const p = log.appendChild(document.createElement('p'));\n"
+    "  p.className = kind;\n"
+    "  p.textContent = text;\n"
     "  if (at_end) log.scrollTop = log.scrollHeight;\n"
     "}\n"
-    "function mark_unsent(kind) { log.querySelectorAll('.unsent').forEach(p => { p.className = kind; }); }\n"
+    "function mark_unsent(kind) {\n"
+    "  for (const p of log.querySelectorAll('.unsent')) p.className = kind;\n"
+    "}\n"
     "function become(name) {\n"
     "  document.title = at('me').textContent = name;\n"
     "  at('send').disabled = !is_open();\n"
     "  at('again').hidden = ws.readyState != WebSocket.CLOSED;\n"
     "}\n"
-    "function look() {               // who is online? The server has it in this page.\n"
-    "  const update = html => { at('online').textContent = html.match(/online>([^<]*)/)[1]; };\n"
+    "function look() {       // who is online? The server writes it into this page\n"
     "  if (is_open() && !document.hidden)\n"
-    "    fetch('', { headers: { Accept: 'text/html' } }).then(r => r.text()).then(update).catch(() => {});\n"
+    "    fetch('', { headers: { Accept: 'text/html' } }).then(r => r.text())\n"
+    "      .then(t => { at('online').textContent = t.match(/online>([^<]*)/)[1]; })\n"
+    "      .catch(() => {});\n"
     "}\n"
     "function connect() {\n"
-    "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');     // http: ws:, https: wss:\n"
+    "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');   // or wss\n"
     "  become('connecting');\n"
     "  ws.onmessage = event => {\n"
     "    const { sender_id, message } = JSON.parse(event.data);\n"
-    "    if (sender_id > 0) return show('received', 'user ' + sender_id + ': ' + message);\n"
-    "    show('notice', 'server: ' + message);\n"
+    "    if (sender_id > 0) return show('received', `user ${sender_id}: ${message}`);\n"
+    "    show('notice', `server: ${message}`);\n"
     "    if (message.startsWith('you are ')) become(message.slice(8));\n"
     "    look();\n"
     "  };\n"
     "  ws.onclose = event => {\n"
     "    mark_unsent(ws.bufferedAmount > 0 ? 'lost' : 'sent');\n"
-    "    show('closed', 'closed: ' + event.code + ' ' + (event.reason || '(no reason given; see the log of the server)'));\n"
+    "    const why = event.reason || '(no reason given; see the log of the server)';\n"
+    "    show('closed', `closed: ${event.code} ${why}`);\n"
     "    become('not connected');\n"
     "    at('online').textContent = '?';\n"
     "  };\n"
     "}\n"
     "at('form').onsubmit = event => {\n"
     "  event.preventDefault();\n"
-    "  if (!is_open()) return;\n"
-    "  ws.send(JSON.stringify({ recipient_id: Number(at('to').value), message: at('text').value }));\n"
-    "  show('unsent', 'to user ' + at('to').value + ': ' + at('text').value);\n"
+    "  const to = Number(at('to').value), text = at('text').value;\n"
+    "  ws.send(JSON.stringify({ recipient_id: to, message: text }));\n"
+    "  show('unsent', `to user ${to}: ${text}`);\n"
     "  at('text').value = '';\n"
     "  at('text').focus();\n"
     "};\n"
@@ -1175,26 +1199,19 @@ static const char page_of_a_name[] =
     "<meta name=viewport content='width=device-width'>\n"
     "<link rel=icon href=data:,>\n"
     "<style>\n"
-    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif; overflow-wrap: anywhere }\n"
+    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif }\n"
+    "  :root { overflow-wrap: anywhere }\n"
     "  code { font: 1em monospace }\n"
     "</style>\n"
     "<p>You cannot chat under this name: anybody can make a name point to this server.\n"
     "<p>Open <a href='http://%s/'>http://%s</a> instead,\n"
     "<p>or let pages under this name in: start the server as <code>chat -o '%s'</code>\n";
 
-static struct name own_name_of(const struct client *c)
-{
-    union address a;
-    socklen_t len = sizeof a;
-    memset(&a, 0, sizeof a);
-    getsockname(c->fd, &a.any, &len);
-    return name_of(&a);
-}
-
 static void name_address(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
     char body[sizeof page_of_a_name + 2 * LOG_LINE], origin[LOG_QUOTE + 1];
-    struct name here = own_name_of(c);
+    union address ours = own_address(c->fd);
+    struct name here = name_of(&ours);
     int len = snprintf(origin, sizeof origin, "http://%.*s", (int)r->host.len,
                        (const char *)buf + r->host.at);
 
@@ -1202,7 +1219,7 @@ static void name_address(struct client *c, const uint8_t *buf, const struct ws_r
         strcpy(origin, "*");
     sprintf(body, page_of_a_name, here.text, here.text, origin);
     if (!quiet)
-        log_line("%s: 200: a page that says to open http://%s or to start chat -o '%s'",
+        log_line("! %s: 200: a page that says to open http://%s or to start chat -o '%s'",
                  name_of(&c->address).text, here.text, origin);
     respond(c, 200, body, r->head);
 }
@@ -1259,7 +1276,7 @@ static void take_request(struct client *c)
         c->key_at = r.key.at;
         c->notices = r.offers;
         ws_start(&c->ws, r.size, MESSAGE);
-        if (may_enter(DOOR))
+        if (is_open(DOOR))
             admit(c);
         else
             park(slot_of(c), DOOR);
@@ -1322,7 +1339,14 @@ static void all_written(struct client *c)
     }
 }
 
-/* A parked client can't be heard, so it is not silent. */
+/* Is somebody parked at its full outbox?  Then the server tries to write every RETRY_MS.
+ * POLLOUT comes late: on Linux, when a third of the kernel's buffer is free. */
+static bool is_waited_for(const struct client *c)
+{
+    return waiters[slot_of(c)] > 0 && !is_open(slot_of(c));
+}
+
+/* A parked client is not read, so its silence does not count. */
 static int64_t silence_deadline(const struct client *c)
 {
     if (keep == 0 || is_parked(slot_of(c)))
@@ -1330,13 +1354,14 @@ static int64_t silence_deadline(const struct client *c)
     return (c->pinged != 0 ? c->pinged : c->heard) + keep;
 }
 
+/* When has expire(c) something to do? */
 static int64_t deadline_of(const struct client *c)
 {
     switch (c->state) {
     case REQUEST:
         return c->since + HANDSHAKE_MS * MS;
     case OPEN:
-        return silence_deadline(c);
+        return earlier(silence_deadline(c), is_waited_for(c) ? c->tried + RETRY_MS * MS : NEVER);
     case CLOSING:
     case DRAINING:
     case LINGERING:
@@ -1354,8 +1379,7 @@ static void ping(struct client *c)
     c->pinged = now;
 }
 
-/* The deadline of c has passed.  One more write is tried first: POLLOUT comes late, on
- * Linux when a third of the kernel's buffer is free. */
+/* The deadline of c has passed.  One more write is tried first. */
 static void expire(struct client *c)
 {
     struct ws_request late = {
@@ -1366,6 +1390,10 @@ static void expire(struct client *c)
 
     if (c->out_used > 0)
         flush(c);
+    if (is_waited_for(c) && now - c->took >= STALL_MS * MS) {
+        sprintf(why, "did not read for %g s", STALL_MS / 1e3);
+        drop(c, why);
+    }
     if (deadline_of(c) > now)
         return;
     if (c->state == REQUEST && c->in_used > 0) {
@@ -1381,35 +1409,25 @@ static void expire(struct client *c)
     }
 }
 
-/* A sender waits for room in c's outbox.  So it is written to without POLLOUT, which comes
- * late, and dropped if it took nothing for too long. */
-static void retry(struct client *c)
-{
-    char why[64];
-    flush(c);
-    if (is_open(slot_of(c)) || now - c->took < STALL_MS * MS)
-        return;
-    sprintf(why, "did not read for %g s", STALL_MS / 1e3);
-    drop(c, why);
-}
-
 static void expire_all(void)
 {
     for (int i = 0; i < in_use; i++)
         if (deadline_of(&clients[seats[i]]) <= now)
             expire(&clients[seats[i]]);
-    for (int i = 0; i < parked_count; i++) {
-        int place = waits_at[parked[i]];
-        if (place < SLOTS && !is_open(place) && clients[place].tried + RETRY_MS * MS <= now)
-            retry(&clients[place]);
-    }
 }
 
-/* A slot is kept while a message waits for it.  Leaving is the router's work, too, so users
- * leave only while it does not wait. */
+/* A slot is kept while somebody is parked at it.  While the router is parked, the slots of
+ * users are kept as well, because in the article the router removes users. */
 static bool may_be_freed(const struct client *c)
 {
-    return !has_waiters(slot_of(c)) && (c->id == 0 || !is_parked(ROUTER));
+    return waiters[slot_of(c)] == 0 && (c->id == 0 || !is_parked(ROUTER));
+}
+
+static void free_seat(struct client *c)
+{
+    move_to_seat(c, --active);
+    move_to_seat(c, --in_use);
+    enter(c, FREE);
 }
 
 static void remove_client(struct client *c)
@@ -1422,6 +1440,15 @@ static void remove_client(struct client *c)
     if (c->id != 0)
         table_remove(c);
     free_seat(c);
+}
+
+/* From the last to the first: a client that moves away swaps its seat with one that was
+ * visited already. */
+static void remove_dead(void)
+{
+    for (int i = active - 1; i >= 0; i--)
+        if (clients[seats[i]].state == DEAD)
+            remove_client(&clients[seats[i]]);
 }
 
 /* When stopping, the server waits until then for the peers to take what is queued. */
@@ -1459,133 +1486,16 @@ static void log_failure(const char *call)
     log_line("cannot %s: %s; trying again in %d ms", call, strerror(errno), PAUSE_MS);
 }
 
-/* ---- 11. What only buys speed and memory ------------------------------------------------------
+/* ---- 11. poll -------------------------------------------------------------------------------
  *
- * The plainest server would give each client two buffers for ever, and poll everyone in
- * every turn, with the soonest deadline as the timeout.  It would keep every promise, too.
- * This part makes it cheaper, in three ways.
- *
- * Lent buffers.  A buffer is lent to an inbox or an outbox while something is in it.  So
- * an idle client needs none.  The buffer given back last is lent first, because it is
- * still in the processor's cache. */
-
-static uint8_t buffers[2 * SLOTS][BUFFER_SIZE];
-static uint8_t *lendable[2 * SLOTS];    /* lendable[lent ..] can be lent */
-static int lent;
-
-static uint8_t *lend(void)
-{
-    return lendable[lent++];
-}
-
-static void give_back(uint8_t **buffer)
-{
-    if (*buffer != NULL)
-        lendable[--lent] = *buffer;
-    *buffer = NULL;
-}
-
-/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
- * among 1,000 idle users, ten times the price of a message.  So there are two looks: at
- * the active clients, and at everyone.  Active is a client that was heard, or whose outbox
- * the kernel took bytes from, within the last 2 ms, and every client in a request or on
- * its way out.
- *
- *                                                looks at       and sleeps
- *   for 2 ms, nothing happened; or all           everyone       until a deadline
- *     clients are active
- *   the last look at everyone was 2 us for       everyone       not at all
- *     each client ago, or 20 ms
- *   else                                         the active     until 2 ms are over
- *
- * It never sleeps if a parked client can continue.  Deadlines are checked with each look
- * at everyone. */
-
-enum {
-    LATELY_MS = 2,
-    LOOK_US = 2,                /* for each client, until the next look at everyone */
-    LOOK_MAX_MS = 20            /* the same, for any number of clients */
-};
+ * What to poll for follows from a client's state.  It is not stored anywhere. */
 
 static struct pollfd watched[1 + LISTENERS + SLOTS];    /* signal pipe, listeners, clients */
 static int watched_slot[1 + LISTENERS + SLOTS];         /* whose it is, or NONE */
-static int64_t last_seen;       /* when poll last found something */
-static int64_t last_full_look;  /* at everyone */
 
 static int signal_pipe[2];      /* a signal handler writes a byte, to end poll */
-static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
-
 static int listeners[LISTENERS], listener_count;
 static int64_t accept_again;    /* no accept() before */
-
-static void move_to_seat(struct client *c, int seat)
-{
-    struct client *other = &clients[seats[seat]];
-    seats[c->seat] = seats[seat];
-    other->seat = c->seat;
-    seats[seat] = slot_of(c);
-    c->seat = seat;
-}
-
-static void set_active(struct client *c)
-{
-    if (c->seat >= active)
-        move_to_seat(c, active++);
-}
-
-static void free_seat(struct client *c)
-{
-    move_to_seat(c, --active);
-    move_to_seat(c, --in_use);
-    enter(c, FREE);
-}
-
-static bool is_active(const struct client *c)
-{
-    return (c->state != JOINING && c->state != OPEN)
-        || now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
-}
-
-/* From the last to the first: a client that moves away swaps its seat with one that was
- * visited already. */
-static void remove_dead(void)
-{
-    for (int i = active - 1; i >= 0; i--)
-        if (clients[seats[i]].state == DEAD)
-            remove_client(&clients[seats[i]]);
-}
-
-static void set_silent(void)
-{
-    for (int i = active - 1; i >= 0; i--)
-        if (!is_active(&clients[seats[i]]))
-            move_to_seat(&clients[seats[i]], --active);
-}
-
-static int64_t next_deadline(void)
-{
-    int64_t next = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
-    for (int i = 0; i < in_use; i++)
-        next = earlier(next, deadline_of(&clients[seats[i]]));
-    for (int i = 0; i < parked_count; i++)
-        if (waits_at[parked[i]] < SLOTS)
-            next = earlier(next, clients[waits_at[parked[i]]].tried + RETRY_MS * MS);
-    return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
-}
-
-/* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
- * That costs 4 to 6 us of 24 for a message among idle users.  So poll has no timeout: an
- * alarm ends it, by a byte in the signal pipe.  An alarm that is set stays, although most
- * deadlines move on before it rings.  (setitimer is XSI, and no longer in POSIX.1-2024.) */
-static void set_alarm(int64_t when)
-{
-    int64_t us = when > now ? when - now : 1;
-    struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
-    if (when == NEVER || (now < alarm_at && alarm_at <= when))
-        return;
-    setitimer(ITIMER_REAL, &in, NULL);
-    alarm_at = when;
-}
 
 static void watch(int i, int fd, int events, int slot)
 {
@@ -1614,35 +1524,146 @@ static void watch_listeners(void)
         watch(1 + i, may_accept ? listeners[i] : NONE, POLLIN, NONE);
 }
 
-/* The only place that waits.  Returns how many entries of watched[] poll looked at. */
+static int64_t next_deadline(void)
+{
+    int64_t next = earlier(end_of_stopping(), accept_again > now ? accept_again : NEVER);
+    for (int i = 0; i < in_use; i++)
+        next = earlier(next, deadline_of(&clients[seats[i]]));
+    return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
+}
+
+/* Part 12: how many of the seats poll looks at, and until when it may sleep.  The plain server
+ * looks at all in_use, and sleeps until next_deadline(). */
+static int choose_look(int64_t *until);
+static int timeout_until(int64_t until);
+
+static int64_t last_found;      /* when poll last reported something */
+static int64_t last_full_look;  /* when it last looked at everyone */
+
+/* The only place that waits.  Returns how many entries of watched[] poll looked at.  It
+ * does not sleep if a parked client can continue. */
 static int look(void)
 {
     static const struct timespec pause = { 0, PAUSE_MS * 1000000L };
-    bool idle = active == in_use || now - last_seen >= LATELY_MS * MS;
-    bool full = idle || now - last_full_look >= earlier(LOOK_US * (int64_t)in_use, LOOK_MAX_MS * MS);
-    bool sleeps = (idle || !full) && !is_anyone_ready();
-    int count, seen;
+    int64_t until;
+    int seats_watched = choose_look(&until), count, found;
 
     watch(0, signal_pipe[0], POLLIN, NONE);
     watch_listeners();
-    count = watch_clients(full ? in_use : active);
-    if (sleeps)
-        set_alarm(full ? next_deadline() : now + LATELY_MS * MS);
-    seen = poll(watched, (nfds_t)count, sleeps ? -1 : 0);
-    if (seen < 0 && errno != EINTR) {
+    count = watch_clients(seats_watched);
+    found = poll(watched, (nfds_t)count, is_anyone_ready() ? 0 : timeout_until(until));
+    if (found < 0 && errno != EINTR) {
         log_failure("poll");
         nanosleep(&pause, NULL);
         watched[0].revents = POLLIN;    /* a signal may have come */
     }
     move_clock();
-    if (seen > (watched[0].revents != 0 ? 1 : 0))
-        last_seen = now;
-    if (full && seen >= 0)      /* not cut short by a signal */
+    if (found > (watched[0].revents != 0 ? 1 : 0))
+        last_found = now;
+    if (seats_watched == in_use && found >= 0)  /* not cut short by a signal */
         last_full_look = now;
     return count;
 }
 
-/* ---- 12. Newcomers, starting, stopping, main -------------------------------------------------- */
+/* ---- 12. What only buys speed and memory ------------------------------------------------------
+ *
+ * The plainest server would give each client two buffers for ever, and poll everyone in
+ * every turn, with the soonest deadline as the timeout.  It would keep every promise, too.
+ * This part makes it cheaper, in three ways.
+ *
+ * Lent buffers.  A buffer is lent to an inbox or an outbox while something is in it.  So
+ * an idle client needs none.  The buffer given back last is lent first, because it is
+ * still in the processor's cache. */
+
+static uint8_t buffers[2 * SLOTS][BUFFER_SIZE];
+static uint8_t *lendable[2 * SLOTS];    /* lendable[lent ..] can be lent */
+static int lent;
+
+static uint8_t *lend(void)
+{
+    return lendable[lent++];
+}
+
+static void give_back(uint8_t **buffer)
+{
+    if (*buffer != NULL)
+        lendable[--lent] = *buffer;
+    *buffer = NULL;
+}
+
+/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
+ * among 1,000 idle users, ten times the price of a message.  So there are two looks: at
+ * the active clients, and at everyone.  A client is active if the server read from it, or
+ * wrote to it, within the last 2 ms.  So is every client in a request or on its way out.
+ *
+ *                                                looks at       and sleeps
+ *   for 2 ms, nothing happened; or all           everyone       until a deadline
+ *     clients are active
+ *   the last look at everyone is older than      everyone       not at all
+ *     2 us for each client, or than 20 ms
+ *   else                                         the active     until 2 ms are over
+ *
+ * It never sleeps if a parked client can continue.  Deadlines are checked with each look
+ * at everyone. */
+
+enum {
+    LATELY_MS = 2,
+    LOOK_US = 2,                /* for each client, until the next look at everyone */
+    LOOK_MAX_MS = 20            /* the same, for any number of clients */
+};
+
+static void set_active(struct client *c)
+{
+    if (c->seat >= active)
+        move_to_seat(c, active++);
+}
+
+static bool is_active(const struct client *c)
+{
+    return (c->state != JOINING && c->state != OPEN)
+        || now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
+}
+
+static void set_inactive(void)
+{
+    for (int i = active - 1; i >= 0; i--)
+        if (!is_active(&clients[seats[i]]))
+            move_to_seat(&clients[seats[i]], --active);
+}
+
+static int choose_look(int64_t *until)
+{
+    bool idle = active == in_use || now - last_found >= LATELY_MS * MS;
+    bool everyone = idle || now - last_full_look >= earlier(LOOK_US * (int64_t)in_use, LOOK_MAX_MS * MS);
+    if (everyone)
+        *until = idle ? next_deadline() : now;
+    else
+        *until = now + LATELY_MS * MS;
+    return everyone ? in_use : active;
+}
+
+/* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
+ * That costs 4 to 6 us of 24 for a message among idle users.  So poll has no timeout: an
+ * alarm ends it, by a byte in the signal pipe.  The server does not cancel an alarm.  Most
+ * come too early, because the deadline has moved on.  That is harmless.
+ * (setitimer is XSI, and no longer in POSIX.1-2024.) */
+static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
+
+/* Returns the timeout for poll: 0 if the time has come, or else none. */
+static int timeout_until(int64_t until)
+{
+    int64_t us = until - now;
+    struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
+    if (us <= 0)
+        return 0;
+    if (until != NEVER && !(now < alarm_at && alarm_at <= until)) {
+        setitimer(ITIMER_REAL, &in, NULL);
+        alarm_at = until;
+    }
+    return -1;
+}
+
+/* ---- 13. Newcomers, starting, stopping, main -------------------------------------------------- */
 
 static void set_option(int fd, int level, int name, int value)
 {
@@ -1691,7 +1712,7 @@ static bool evict(void)
     } while (c->state == REQUEST && c->in_used > before);
     if (is_evictable(c)) {
         if (c->id == 0 && !quiet)
-            log_line("%s: closed to make room for another connection", name_of(&c->address).text);
+            log_line("! %s: closed to make room for another connection", name_of(&c->address).text);
         enter(c, DEAD);
     }
     if (c->state == DEAD)
@@ -1776,6 +1797,8 @@ static void accept_from(int listener)
         c = seat_client(fd, &address);
         if (full)
             refuse(c, c->in, &no_room);
+        else
+            receive(c);         /* the request is often there already */
     }
 }
 
@@ -1800,13 +1823,18 @@ static void empty_queue(void)
 {
     unpark(ROUTER);
     for (; queue_count > 0; queue_count--) {
-        const struct message *m = &queue[queue_head].message;
-        if (is_open(place_of(m)))
-            deliver(m);
-        else
-            log_message(m, "lost, the server is stopping: ");
+        struct message *m = &queue[queue_head].message;
+        m->waited = true;
+        if (deliver(m) != NONE)
+            log_message(m, "! ", "lost, the server is stopping: ");
         queue_head = (queue_head + 1) % QUEUE_SIZE;
     }
+}
+
+static void close_listeners(void)
+{
+    while (listener_count > 0)
+        close(listeners[--listener_count]);
 }
 
 static void close_for_stop(struct client *c)
@@ -1819,15 +1847,14 @@ static void close_for_stop(struct client *c)
     if (is_parked(slot_of(c)))
         log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, waiting_bytes(c));
     unpark(slot_of(c));
-    send_close(c, WS_GOING_AWAY, "the server is stopping");
+    send_close(c, WS_GOING_AWAY, "the server is stopping", CLOSING);
 }
 
 static void stop(int number)
 {
     log_line("stopping on signal %d", number);
     stop_began = now;
-    while (listener_count > 0)
-        close(listeners[--listener_count]);
+    close_listeners();
     empty_queue();
     for (int i = 0; i < in_use; i++)
         close_for_stop(&clients[seats[i]]);
@@ -1851,14 +1878,14 @@ static void turn(void)
     for (int i = 1 + listener_count; i < count; i++)
         if (watched[i].revents != 0)
             handle_events(&watched[i], watched_slot[i]);
-    continue_parked();
     if (last_full_look == now)
         expire_all();
+    continue_parked();
     if (watched[0].revents != 0)
         obey_signals();         /* at the end: what is parked was tried once */
     flush_all();
     remove_dead();
-    set_silent();
+    set_inactive();
 }
 
 static bool is_over(void)
@@ -2005,21 +2032,30 @@ static bool is_wildcard(const union address *a)
                                         : a->v4.sin_addr.s_addr == INADDR_ANY;
 }
 
-static void close_listeners(void)
+/* Returns the listener that excludes this address, or NONE.  On most systems, a wildcard
+ * address and another one of its family exclude each other. */
+static int excluded_by(const union address *a)
 {
-    while (listener_count > 0)
-        close(listeners[--listener_count]);
+    for (int i = 0; i < listener_count; i++) {
+        union address other = own_address(listeners[i]);
+        if (other.any.sa_family == a->any.sa_family && (is_wildcard(a) || is_wildcard(&other)))
+            return listeners[i];
+    }
+    return NONE;
 }
 
-static void die_of_listening(const struct addrinfo *a, const char *port, int error)
+static void die_of_listening(const union address *a, const char *port, int error)
 {
-    union address address;
-    memset(&address, 0, sizeof address);
-    memcpy(&address, a->ai_addr, a->ai_addrlen < sizeof address ? a->ai_addrlen : sizeof address);
+    int listener = error == EADDRINUSE ? excluded_by(a) : NONE;
+    if (listener != NONE) {
+        union address other = own_address(listener);
+        die("cannot listen on %s as well as on %s: one covers the other; leave one out",
+            name_of(a).text, name_of(&other).text);
+    }
     if (error == EADDRINUSE && strcmp(port, "0") != 0)
-        die("cannot listen on %s: address already in use; try -p %ld", name_of(&address).text,
-            strtol(port, NULL, 10) % 65535 + 1);
-    die("cannot listen on %s: %s", name_of(&address).text, strerror(error));
+        die("cannot listen on %s: address already in use; try -p %ld", name_of(a).text,
+            strtol(port, NULL, 10) < 65535 ? strtol(port, NULL, 10) + 1 : 65534);
+    die("cannot listen on %s: %s", name_of(a).text, strerror(error));
 }
 
 /* Listens on all that one -l names.  Some of it may be missing on this machine, but not all,
@@ -2028,6 +2064,7 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     struct addrinfo *list, *a;
+    union address address;
     int error = getaddrinfo(host, port, &hints, &list);
     bool found = optional;
 
@@ -2041,10 +2078,12 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
             continue;
         }
         error = errno;
-        if (error == EADDRINUSE && strcmp(port, "0") == 0)
+        memset(&address, 0, sizeof address);
+        memcpy(&address, a->ai_addr, a->ai_addrlen < sizeof address ? a->ai_addrlen : sizeof address);
+        if (error == EADDRINUSE && strcmp(port, "0") == 0 && excluded_by(&address) == NONE)
             break;
         if ((error != EADDRNOTAVAIL && error != EAFNOSUPPORT) || (!found && a->ai_next == NULL))
-            die_of_listening(a, port, error);
+            die_of_listening(&address, port, error);
     }
     freeaddrinfo(list);
     errno = error;
@@ -2076,10 +2115,7 @@ static void say_where(void)
     char line[2 * LOG_LINE] = "chat: listening on ";
     size_t len = strlen(line);
     for (int i = 0; i < listener_count; i++) {
-        union address a;
-        socklen_t size = sizeof a;
-        memset(&a, 0, sizeof a);
-        getsockname(listeners[i], &a.any, &size);
+        union address a = own_address(listeners[i]);
         len += (size_t)sprintf(line + len, "%s%s%s", i == 0 ? "" : " and ",
                                is_wildcard(&a) ? "every address of this machine, " : "",
                                name_of(&a).text);
@@ -2114,7 +2150,7 @@ static void usage(FILE *to)
 
 static void wrong_usage(const char *what, const char *value)
 {
-    fprintf(stderr, "chat: %s: %s\n", what, value);
+    fprintf(stderr, "chat: %s: %s\n", what, value[0] != '\0' ? value : "it is empty");
     usage(stderr);
     exit(2);
 }
@@ -2154,6 +2190,14 @@ static void add_origin(const char *origin)
         wrong_usage("-o takes SCHEME://HOST[:PORT] without a path, null, or '*'", origin);
 }
 
+static void add_host(const char *host, const char *hosts[REPEATS], int *count)
+{
+    check_repeats(*count, "-l", host);
+    if (host[0] == '\0')
+        wrong_usage("-l takes an address or a host name", host);
+    hosts[(*count)++] = host;
+}
+
 /* Returns how many addresses -l gave. */
 static int read_options(int argc, char **argv, const char *hosts[REPEATS], const char **port)
 {
@@ -2161,10 +2205,10 @@ static int read_options(int argc, char **argv, const char *hosts[REPEATS], const
     while ((option = getopt(argc, argv, "a:l:p:o:k:qhV")) != -1) {
         switch (option) {
         case 'a': choose_approach(optarg); break;
-        case 'l': check_repeats(count, "-l", optarg); hosts[count++] = optarg; break;
+        case 'l': add_host(optarg, hosts, &count); break;
         case 'p': number(optarg, 65535, "-p takes a port, 0 to 65535"); *port = optarg; break;
         case 'o': add_origin(optarg); break;
-        case 'k': keep = number(optarg, 1000000, "-k takes seconds") * 1000 * MS; break;
+        case 'k': keep = number(optarg, 1000000, "-k takes seconds, 0 to 1000000") * 1000 * MS; break;
         case 'q': quiet = true; break;
         case 'h': usage(stdout); exit(0);
         case 'V': puts("chat 2.0"); exit(0);
@@ -2189,13 +2233,14 @@ static void first_state(void)
         buckets[i] = NONE;
     for (int i = 0; i <= ROUTER; i++)
         waits_at[i] = NONE;
+    memset(waiters, 0, sizeof waiters);
     approach = &approaches[0];
     quiet = false;
     keep = DEFAULT_KEEP_S * 1000 * MS;
     in_use = active = lent = parked_count = queue_count = queue_head = 0;
     let_in_count = listener_count = 0;
     now = system_time = stop_began = last_id = accept_again = 0;
-    last_seen = last_full_look = 0;
+    last_found = last_full_look = 0;
     alarm_at = NEVER;
     signal_pipe[0] = signal_pipe[1] = reserve = NONE;
     stop_signal = 0;

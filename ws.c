@@ -147,6 +147,18 @@ static bool lists(const struct head *h, struct ws_view list, const char *word)
     return false;
 }
 
+/* Is this parameter a weight of 0, as in  q=0.0?  RFC 9110 section 12.4.2: it means "not
+ * acceptable". */
+static bool is_zero_weight(const struct head *h, struct ws_view v)
+{
+    if (v.len < 3 || !is_word(h, (struct ws_view){ v.at, 3 }, "q=0"))
+        return false;
+    for (size_t i = v.at + 3; i < v.at + v.len; i++)
+        if (!is_one_of(byte_at(h, i), ".0"))
+            return false;
+    return true;
+}
+
 /* RFC 9110 section 12.5.1: a list of media ranges, each perhaps with parameters, as
  * in  text/html,application/xml;q=0.9  */
 static bool accepts_html(const struct head *h, struct ws_view list)
@@ -154,8 +166,11 @@ static bool accepts_html(const struct head *h, struct ws_view list)
     size_t from = list.at, end = list.at + list.len;
     while (from <= end) {
         struct ws_view range = next_part(h, &from, end, ',');
-        size_t name = range.at;
-        if (is_word(h, next_part(h, &name, range.at + range.len, ';'), "text/html"))
+        size_t at = range.at, range_end = range.at + range.len;
+        bool html = is_word(h, next_part(h, &at, range_end, ';'), "text/html");
+        while (html && at <= range_end)
+            html = !is_zero_weight(h, next_part(h, &at, range_end, ';'));
+        if (html)
             return true;
     }
     return false;
@@ -216,7 +231,7 @@ static void read_extensions(const struct head *h, struct ws_view list, struct ws
     while (from <= end) {
         struct ws_view element = next_part(h, &from, end, ',');
         if (element.len > 0 && !is_extension(h, element))
-            refuse_value(r, 400, "Sec-WebSocket-Extensions is not a list of extensions", list);
+            refuse_value(r, 400, "Sec-WebSocket-Extensions is malformed", list);
     }
 }
 
@@ -246,9 +261,9 @@ static size_t begin(const struct head *h)
 static void refuse_first_byte(int c, struct ws_request *r)
 {
     if (c == 0x16)              /* RFC 8446 section 5.1: a TLS handshake */
-        refuse(r, 400, "this port speaks http:// and ws://, not https:// and wss://");
+        refuse(r, 400, "use http:// and ws://, not https:// and wss://");
     if (c == '{')               /* JSON, typed into telnet or nc */
-        refuse(r, 400, "nc and telnet do not speak WebSocket: use websocat or a browser");
+        refuse(r, 400, "use websocat or a browser, not nc or telnet");
 }
 
 /* Looks for the empty line that ends the head, and for faults before it.
@@ -295,15 +310,14 @@ static void parse_request_line(const struct head *h, size_t from, size_t to,
     struct ws_view method = { from, target - 1 - from };
 
     if (method.len == 0 || version >= to || version == target + 1)
-        refuse_value(r, 400, "a request starts with: GET / HTTP/1.1",
+        refuse_value(r, 400, "GET / HTTP/1.1 wanted",
                      (struct ws_view){ from, to - from });
     else if (to - version != 8 || !is_exactly(h, (struct ws_view){ version, 7 }, "HTTP/1.")
              || byte_at(h, to - 1) < '1' || byte_at(h, to - 1) > '9')
         refuse_value(r, 400, "HTTP/1.1 wanted (nginx: proxy_http_version 1.1)",
                      (struct ws_view){ version, to - version });
     else if (is_exactly(h, method, "PUT"))              /* curl -T before 8.20 */
-        refuse_value(r, 405, "only GET and HEAD are answered, and curl can chat from version 8.20 on",
-                     method);
+        refuse_value(r, 405, "use curl 8.20 or newer to chat", method);
     else if (!r->head && !is_exactly(h, method, "GET"))
         refuse_value(r, 405, "only GET and HEAD are answered", method);
 }
@@ -356,7 +370,7 @@ static void parse_header_line(const struct head *h, size_t from, size_t to,
         int c = byte_at(h, i);
         if (!is_token_char(c))
             refuse_value(r, 400, is_space(c) ? "space before the colon of a header line"
-                                 : "a header name with a character that is not allowed", line);
+                                 : "a header name with a bad character", line);
     }
     if (colon == to)
         refuse_value(r, 400, "a header line without a colon", line);
@@ -751,7 +765,7 @@ static const char *fault_in_first(const struct ws_decoder *d, uint8_t b)
     uint8_t opcode = b & 0x0F;
     bool fin = (b & 0x80) != 0;
     if ((b & 0x70) != 0)                                        /* 5.2 */
-        return "a reserved bit is set, but no extension was agreed on";
+        return "a reserved bit is set, without an extension";
     if ((opcode > WS_OP_BINARY && opcode < WS_OP_CLOSE) || opcode > WS_OP_PONG)
         return "a reserved opcode";                             /* 5.2 */
     if (is_control(opcode) && !fin)                             /* 5.5 */

@@ -61,7 +61,7 @@ struct ws_request {
     const char *reason;         /* the fault, in words for the user; or NULL */
     struct ws_view seen;        /* the faulty value, if there is one */
     bool head;                  /* the method is HEAD: send no body */
-    bool html;                  /* Accept lists text/html, as a browser's does */
+    bool html;                  /* Accept lists text/html, as a browser's does, not with q=0 */
     bool offers;                /* the client offered our subprotocol */
     struct ws_view host;        /* value of Host */
     struct ws_view origin;      /* value of Origin; browsers send it */

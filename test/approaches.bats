@@ -90,7 +90,7 @@ END
 }
 
 flood_is_over() {
-    [ "$(in_log '^user 1 -> user 2: ')" -eq 2000 ]
+    [ "$(in_log 'user 1 -> user 2: ')" -eq 2000 ]
 }
 
 expect_what_went_out() {

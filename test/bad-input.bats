@@ -317,7 +317,7 @@ END
     start_chat
     {
         refused 426 'WebSocket' 'send "\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"'
-        refused 400 'a request starts with: GET / HTTP/1.1' 'send "\r\n\r\n"'
+        refused 400 'GET / HTTP/1.1 wanted' 'send "\r\n\r\n"'
         printf '%s\n' 'B connect' 'B send "\r\n"' 'B upgrade' 'B expect welcome'
     } | play
 }
@@ -366,7 +366,7 @@ END
     {
         refused 400 'Sec-WebSocket-Protocol is not a list of names; it was: a b' \
             'upgrade Sec-WebSocket-Protocol: a b'
-        refused 400 'Sec-WebSocket-Extensions is not a list of extensions; it was: a; b=' \
+        refused 400 'Sec-WebSocket-Extensions is malformed; it was: a; b=' \
             'upgrade Sec-WebSocket-Extensions: a; b='
         no_id_used
     } | among_users
@@ -386,9 +386,9 @@ END
 @test "a JSON line from nc or telnet gets 400 at once, with advice" {
     start_chat
     {
-        refused 400 'nc and telnet do not speak WebSocket' \
+        refused 400 'use websocat or a browser, not nc or telnet' \
             'send "{\"recipient_id\":1,\"message\":\"hi\"}\n"'
-        refused 400 'nc and telnet do not speak WebSocket' 'send "{"'
+        refused 400 'use websocat or a browser, not nc or telnet' 'send "{"'
     } | among_users
 }
 
@@ -478,7 +478,7 @@ END
 @test "a method other than GET and HEAD gets 405, and the answer names both" {
     start_chat
     {
-        refused 405 'curl can chat from version 8.20 on; it was: PUT' \
+        refused 405 'use curl 8.20 or newer to chat; it was: PUT' \
             'send "PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n"' 'header Allow: GET, HEAD'
         for method in POST OPTIONS get; do
             refused 405 "GET and HEAD are answered; it was: $method" \

@@ -214,6 +214,20 @@ END
     sees ann '1001 the server is stopping'
 }
 
+@test "README: its four lines for Node send and receive, and print the code and reason of the server's Close" {
+    need node
+    node --experimental-websocket -e 'new WebSocket("ws://localhost:1").onerror = () => {}' 2>/dev/null ||
+        skip "this node has no WebSocket"
+    start_chat
+    sed -n '/^```js/,/^```$/p' "$ROOT/README.md" | sed "/^\`/d; s/8080/$PORT/" >"$BATS_TEST_TMPDIR/lines.js"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/lines.js")" -eq 4 ]
+    chat_by ann 5 node --experimental-websocket "$BATS_TEST_TMPDIR/lines.js"
+    sees ann '{"sender_id":0,"message":"you are user 1"}'
+    sees ann '{"sender_id":1,"message":"hi"}'
+    stop_chat
+    sees ann '1001 the server is stopping'
+}
+
 @test "curl 8.20 or newer chats, and prints the reason of the server's Close" {
     local major minor
     need curl
@@ -232,7 +246,7 @@ END
     need curl
     start_chat
     run -35 curl -sS "https://localhost:$PORT"
-    logged "400: this port speaks http:// and ws://, not https:// and wss://"
+    logged "400: use http:// and ws://, not https:// and wss://"
 }
 
 @test "websocat without a scheme asks for one" {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # How long the server waits for a request, a recipient, a sign of life, or an end.
 #
-# The first test has the real deadlines.  All others use the hurried server, or -k.
+# The first two tests have the real deadlines.  All others use the hurried server, or -k.
 
 bats_require_minimum_version 1.7.0
 load helper
@@ -26,6 +26,29 @@ log user 1 left: did not read for 10 s
 clock 9900 15000
 F quiet
 END
+}
+
+# leaves: R, which has a lot to read, breaks the protocol.  Before that, the kernel has taken all
+# that it can.
+leaves() {
+    stuffed
+    cat <<'END'
+F silent 400
+clock
+R frame mask=0 "x"
+log ! user 1 left: got Close 1002
+END
+}
+
+@test "a client that leaves and takes nothing has 5 seconds" {
+    start_chat
+    { leaves
+      cat <<'END'
+patience 9
+log user 1: did not close in time; lost: 
+clock 4900 9000
+END
+    } | play
 }
 
 # ---- For a request
@@ -339,9 +362,33 @@ END
 }
 
 @test "a client that never reads the server's Close is cut off, and the log names the lost bytes" {
-    takes_nothing 'frame mask=0 "x"' 'closed by the server (code 1002)'
+    takes_nothing 'frame mask=0 "x"' 'got Close 1002'
 }
 
 @test "a client that ends its input and does not read is cut off, and the log names the lost bytes" {
     takes_nothing shutdown 'end of input'
+}
+
+# trickle COUNT: R reads 10,000 bytes, COUNT times, 0.1 s apart
+trickle() {
+    repeat "$1" 'R sip 10000
+run sleep 0.1'
+}
+
+@test "a client that leaves and takes a byte now and then has 1 s in all" {
+    start_chat hurried
+    { leaves
+      trickle 6
+      cat <<'END'
+log user 1: did not close in time; lost: 
+clock 990 9000
+END
+    } | play
+    stop_chat
+    start_chat hurried
+    { leaves
+      # It never rests for half a second, and has not read all by the end.
+      trickle 25
+      echo 'run grep "^user 1: did not close in time; lost: " "$CHAT_LOG"'
+    } | play
 }

@@ -439,6 +439,44 @@ END
     } | play
 }
 
+# in_empty_dev COMMAND CODE: COMMAND (started or started_mute) starts the server by CODE, in a
+# place where /dev is empty
+in_empty_dev() {
+    unshare -rm mount -t tmpfs none /dev 2>/dev/null || skip "a file system of one's own is not to be had here"
+    "$1" "exec unshare -rm sh -c 'mount -t tmpfs none /dev; $2' chat \"\$@\""
+}
+
+@test "without /dev/null, the server starts, and has a descriptor in reserve to answer 503" {
+    in_empty_dev started 'exec "$@"'
+    { used_up <<'END'
+A join
+B join
+END
+      for i in {1..5}; do
+          printf '%s\n' "X$i connect" "X$i expect http 503" "X$i expect end"
+      done
+      cat <<END
+A say B 20
+B expect said A 20
+$(more_descriptors)
+C join
+C quiet
+END
+    } | play
+}
+
+@test "without /dev/null, and with all standard descriptors closed, the server starts, too" {
+    in_empty_dev started_mute 'exec "$@" <&- >&- 2>&-'
+    play <<'END'
+A join
+B join
+A say B 20 50
+B expect said A 20 50
+B quiet
+END
+    run ! spins 1
+}
+
 # ---- No error makes it spin
 
 # spins SECONDS: does it use more than half of the processor for so long?

@@ -25,7 +25,7 @@ not_for_bash_3() {
         }
         /^ *#/ { next }
         /^ *(\[\[|\(\()/ && !/(\]\]|\)\)) *(\|\||&&)/ { held = line }
-        /^ *! / && !/\|\| / { held = line }                           # no bash heeds this one
+        /^ +! / && !/\|\| / { held = line }                           # no bash heeds this one
         /^ *(\[\[|\(\(|\[ ).*(\]\]|\)\)| \]) && / && !/\|\|/ { tell(line) }
         /\{[0-9a-z]+\.\.[0-9a-z]+\.\.|\{0[0-9]+\.\./ { tell(line) }     # {1..9..2} {01..12}
         /\$\{[a-zA-Z_]+(\[[@*]\])?(,|\^|@[A-Z])/ { tell(line) }       # ${name,,} ${name^} ${name@Q}

@@ -101,6 +101,59 @@ survives() {
     done
 }
 
+# calls NAME: how many calls of a function the shim has counted
+calls() {
+    sed -n "s/^shim: $1 .* of //p" "$CHAT_LOG"
+}
+
+# The fault of poll never happens: it is there to count the calls.
+@test "while the system lacks memory for accept, the server tries every 100 ms, and its users chat on" {
+    local error
+    for error in ENOBUFS ENOMEM; do
+        start_failing "accept $error 3-13, poll EINTR 1000000-1000000" -l 127.0.0.1
+        play <<'END'
+A join
+clock
+B upgrade
+log cannot accept: 
+A say A 20
+A expect said A 20
+B expect welcome
+# Eleven tries failed.
+clock 1000 9000
+C join
+C say B 20
+B expect said C 20
+A quiet
+END
+        stop_chat
+        grep '^shim: ' "$CHAT_LOG"
+        logged "shim: accept $error 3-13: 11 of "
+        [ "$(calls poll)" -lt 300 ]
+    done
+}
+
+@test "a log line that is written in several parts is whole" {
+    start_failing 'write EINTR 3 #log, write byte 2 #log, write half 1 #log'
+    play <<'END'
+A join
+A text {"recipient_id":1,"message":"hi"}
+A expect text {"sender_id":1,"message":"hi"}
+A text nonsense
+A expect notice byte 1
+A frame op=close code=1000 "bye"
+A expect close 1000
+END
+    all_happened
+    diff - <(grep -v '^shim: ' "$CHAT_LOG" | sed 's/:[0-9]*$/:PORT/') <<'END'
+user 1 joined from 127.0.0.1:PORT
+user 1 -> user 1: "hi"
+! user 1: bad message: nonsense
+user 1 left: it closed the connection (code 1000): bye
+stopping on signal 15
+END
+}
+
 # gone FAULTS: the faults hit the second connection, user 2.  The server drops it, and
 # the others chat as before.
 gone() {
@@ -141,6 +194,27 @@ END
     output=$(grep -v '^chat: room for ' <<<"$output")       # said where descriptors are few
     contains "$output" "chat: " poll "shim: poll EINVAL 1: "
     [ "$(wc -l <<<"$output")" -eq 2 ]
+}
+
+# A pong gets no answer, but the server polls once more.
+@test "if poll fails for ever, the server does not spin, and SIGTERM still stops it" {
+    local error
+    for error in EINVAL ENOMEM; do
+        start_failing "poll $error 40-1000000000"
+        play <<END
+A join
+$(repeat 60 'A frame op=pong
+run sleep 0.01')
+log cannot poll: 
+run sleep 1
+signal TERM
+A expect close 1001 stopping
+A expect end
+END
+        await_end
+        grep '^shim: ' "$CHAT_LOG"
+        [ "$(calls poll)" -lt 200 ]
+    done
 }
 
 @test "if the system has no socket or pipe left, the server prints one line and exits with 1" {

@@ -93,3 +93,7 @@ simulate() {
 @test "when the server stops, it does not mistake a full inbox for the end of input" {
     simulate h-read-of-nothing
 }
+
+@test "a message that waits for a notice about its absent recipient waits again if that user joins" {
+    simulate joins-meanwhile
+}

@@ -131,6 +131,14 @@ need() {
     command -v "$1" >/dev/null || skip "$1 is not installed"
 }
 
+# trip_or_skip [OPTION...]: writes what "make trip" prints to $BATS_TEST_TMPDIR/trip
+trip_or_skip() {
+    need gdb
+    contains "$(gdb -nx -batch -ex 'python print("it has Python")' -ex 'run -V' "$BIN/chat-trip" 2>&1)" \
+        "it has Python" "exited normally" || skip "gdb has no Python, or runs no program here"
+    sh "$BATS_TEST_DIRNAME/measure/trip.sh" "$@" >"$BATS_TEST_TMPDIR/trip"
+}
+
 # need_script: script of util-linux, which runs a command on a terminal of its own.  (Those of
 # the BSDs and macOS take other options.)
 need_script() {

@@ -190,7 +190,7 @@ A expect eof
 A text {"recipient_id":2,"message":"farther still"}
 A frame op=close code=1002
 A sent
-log user 1 left: closed by the server (code 1002): a client frame that is not masked
+log ! user 1 left: got Close 1002: a client frame that is not masked
 B quiet
 END
 }

@@ -48,7 +48,7 @@ END
     grep -qE '^user 1 joined from 127\.0\.0\.1:[0-9]+$' "$CHAT_LOG"
     grep -qE '^user 2 joined from 127\.0\.0\.1:[0-9]+, with notices$' "$CHAT_LOG"
     grep -qxF 'user 1 -> user 2: "hi"' "$CHAT_LOG"
-    grep -qxF 'user 1: bad message: {"recipient_id":2}' "$CHAT_LOG"
+    grep -qxF '! user 1: bad message: {"recipient_id":2}' "$CHAT_LOG"
     grep -qxF 'user 1 left: it closed the connection (code 1000): bye' "$CHAT_LOG"
     grep -qxE 'user 2 left: Connection reset by peer(; lost: .*)?' "$CHAT_LOG"
 }
@@ -64,7 +64,7 @@ A expect notice byte 1
 A text {"recipient_id":1,"message":"${csi}2J$space$del"}
 A expect text {"sender_id":1,"message":"${csi}2J$space$del"}
 END
-    grep -qxF 'user 1: bad message: \x07\x1B[2J\x7F\x0Asecond line' "$CHAT_LOG"
+    grep -qxF '! user 1: bad message: \x07\x1B[2J\x7F\x0Asecond line' "$CHAT_LOG"
     grep -qxF "user 1 -> user 1: \"\\xC2\\x9B2J$space\\x7F\"" "$CHAT_LOG"
 }
 
@@ -106,10 +106,10 @@ A expect notice byte 1
 A frame op=binary repeat=30 "\x80"
 A expect notice byte 1: not UTF-8
 END
-    grep -qxF 'user 1: bad message: ab\xC2' "$CHAT_LOG"
-    grep -qxF "user 1: bad message: $(printf '\\x80%.0s' {1..30})... (200 bytes)" "$CHAT_LOG"
-    grep -qxF "user 1: bad message: $(printf '\\x01%.0s' {1..30})... (200 bytes)" "$CHAT_LOG"
-    grep -qxF "user 1: bad message: $(printf '\\x80%.0s' {1..30})" "$CHAT_LOG"
+    grep -qxF '! user 1: bad message: ab\xC2' "$CHAT_LOG"
+    grep -qxF "! user 1: bad message: $(printf '\\x80%.0s' {1..30})... (200 bytes)" "$CHAT_LOG"
+    grep -qxF "! user 1: bad message: $(printf '\\x01%.0s' {1..30})... (200 bytes)" "$CHAT_LOG"
+    grep -qxF "! user 1: bad message: $(printf '\\x80%.0s' {1..30})" "$CHAT_LOG"
 }
 
 @test "no message can change the writing direction of the log" {
@@ -126,8 +126,8 @@ A expect notice byte 1
 A text $near
 A expect notice byte 1
 END
-    grep -qxF 'user 1: bad message: \xE2\x80\xAA\xE2\x80\xAE\xE2\x81\xA6\xE2\x81\xA9\xD8\x9C\xE2\x80\x8F' "$CHAT_LOG"
-    grep -qxF "user 1: bad message: $near" "$CHAT_LOG"
+    grep -qxF '! user 1: bad message: \xE2\x80\xAA\xE2\x80\xAE\xE2\x81\xA6\xE2\x81\xA9\xD8\x9C\xE2\x80\x8F' "$CHAT_LOG"
+    grep -qxF "! user 1: bad message: $near" "$CHAT_LOG"
 }
 
 @test "a log file that reaches the limit of its size does not stop the server" {
@@ -139,5 +139,149 @@ A join
 A say 7 20 100
 A say A 20
 A expect said A 20
+END
+}
+
+# The functions below print parts of scripts.
+
+# leaves COMMAND: a user plays COMMAND, and the server closes its connection.
+leaves() {
+    printf '%s\n' 'A join' "A $1" 'A expect end' 'A close'
+}
+
+# refused COMMAND: a request that does not lead to a 101
+refused() {
+    printf '%s\n' 'A connect' "A $1" 'A expect end' 'A close'
+}
+
+all_ways_to_leave() {
+    local frame
+    for frame in 'op=close' 'op=close code=1000 "bye"' 'op=close code=1005' 'op=close code=1000 "\xff"' \
+        'op=text mask=0 "x"' 'op=text rsv=4 "x"' 'op=3 "x"' 'op=ping fin=0' 'op=cont "x"' \
+        'op=text len=16 "x"' 'op=text "\xff"'; do
+        leaves "frame $frame"
+    done
+    leaves 'hex 888100000000ff'                 # a Close with half a code
+    leaves 'hex 89fe'                           # a ping of more than 125 bytes
+    leaves 'hex 018000000000818000000000'       # a message inside another
+    leaves 'hex 81ff8000000000000000'           # the top bit of the length
+    leaves 'hex 81ff0000000000010001'           # over the limit
+    leaves shutdown
+    printf '%s\n' 'A join' 'A reset' 'log left: Connection reset'
+}
+
+all_refused_requests() {
+    local get='GET / HTTP/1.1\r\n' host='Host: localhost\r\n' lines header
+    for lines in "" "$host$host" 'Host: a b\r\n' "${host}Content-Length: 1\r\n" "$host: x\r\n" \
+        "${host}x\r\n" "${host}x : x\r\n" "$host(: x\r\n" ' x: x\r\n' "${host}Origin: x\r\nOrigin: x\r\n" \
+        "${host}Origin: http://evil.example\r\n" "$host" 'Host: pc.local:8080\r\nAccept: text/html\r\n'; do
+        refused "send \"$get$lines\r\n\""
+    done
+    for lines in 'GET / HTTP/1.0' 'POST / HTTP/1.1' 'PUT / HTTP/1.1' hello; do
+        refused "send \"$lines\r\n$host\r\n\""
+    done
+    for lines in 'hello\n' 'a\rb' '\x01' '\x16' '{' "$get"; do
+        refused "send \"$lines\""       # the last one: at its deadline
+    done
+    refused "send \"GET /$(printf '%09000d' 0)\""
+    refused "send \"${get}x: $(printf '%09000d' 0)\""
+    for header in Upgrade Connection Sec-WebSocket-Version Sec-WebSocket-Key 'Sec-WebSocket-Version: 8' \
+        'Sec-WebSocket-Key: x' 'Sec-WebSocket-Protocol: a b' 'Sec-WebSocket-Extensions: a b' \
+        'Sec-WebSocket-Key: x | Sec-WebSocket-Key: x' \
+        'Sec-WebSocket-Version: 13 | Sec-WebSocket-Version: 13'; do
+        refused "upgrade $header"
+    done
+    printf '%s\n' 'A connect' "A send \"$get\"" 'A shutdown' 'A expect http 400' 'A close'
+}
+
+# Thirty users talk, and a few make mistakes.
+class() {
+    printf 'U%d join Sec-WebSocket-Protocol: notices\n' {1..30}
+    printf 'U%d text {"recipient_id":7,"message":"hi, how are you?"}\n' {1..30}
+    cat <<'END'
+U3 text {"recipient_id":"7","message":"hi, how are you?"}
+U3 text {"recipient_id":999,"message":"hi, how are you?"}
+U3 frame op=binary "\xff"
+END
+    all_ways_to_leave
+    all_refused_requests
+}
+
+# events_of SERVER-AND-OPTIONS SCRIPT: plays it, and keeps the log.
+events_of() {
+    start_chat $1
+    play <<<"$2"
+    stop_chat || true           # the script may have stopped it already
+    cat "$CHAT_LOG" >>"$BATS_TEST_TMPDIR/logs"
+}
+
+# every_event: prints the log of all usual events.  The longest usual ids and addresses
+# stand in place of those of the test.
+every_event() {
+    local approach
+    events_of hurried "$(class)"
+    for approach in directory router; do
+        events_of "hurried -a $approach" "$(stuffed; echo 'log left: did not read')"
+        events_of "-a $approach" "$(stuffed; echo 'signal TERM'; echo 'log the server stopped')"
+    done
+    events_of 'tiny -k 1' "$(printf '%s\n' 'H connect' 'B join' 'C join' 'D join' 'E join' 'F connect' \
+        'F expect http 503' 'log left: silent')"
+    # The first line is there where descriptors are few.
+    sed -E '/^chat: room for /d; s/user [0-9]+/user 1234/g; s/Broken pipe/Connection reset by peer/
+        s/127\.0\.0\.1:[0-9]+(: |,|$)/192.168.100.123:54321\1/' "$BATS_TEST_TMPDIR/logs"
+}
+
+# Only a quote or advice goes beyond column 79.
+too_long() {
+    sed -E 's/"0000.*|; it was: .*//' "$BATS_TEST_TMPDIR/wide" | grep '^.\{80\}' |
+        grep -vF -e ': 400: HTTP/1.1 wanted (nginx: proxy_http_version 1.1)' \
+            -e ': 403: a page of http://evil.example may not connect; chat -o ' \
+            -e ': 200: a page that says to open http://'
+}
+
+@test "among thirty users, each refusal in the log begins with !, and all usual lines have less than 80 columns" {
+    every_event >"$BATS_TEST_TMPDIR/wide"
+    run too_long
+    echo "$output"
+    [ "$output" = "" ]
+    diff <(grep -v '^!' "$BATS_TEST_TMPDIR/wide" | sed 's/: "0.*/: "0/; s/[0-9]* bytes .*/N bytes/' | LC_ALL=C sort -u |
+        grep -v 'reset by peer; lost') - <<'END'
+192.168.100.123:54321: 426: a plain request, shown the text
+stopping on signal 15
+the router waits for room at user 1234
+user 1234 -> user 1234: "0
+user 1234 -> user 1234: "hi, how are you?"
+user 1234 joined from 192.168.100.123:54321
+user 1234 joined from 192.168.100.123:54321, with notices
+user 1234 left: Connection reset by peer
+user 1234 left: did not read for 1 s; lost: N bytes
+user 1234 left: end of input
+user 1234 left: it closed the connection
+user 1234 left: it closed the connection (code 1000): bye
+user 1234 left: silent for 2 s
+user 1234 left: the server is stopping
+user 1234 waits for room at user 1234
+user 1234 waits for the router
+user 1234: N bytes
+user 1234: the server stopped; lost: N bytes
+END
+    diff <(grep '^!' "$BATS_TEST_TMPDIR/wide" | sed -E 's/(: [2-5]..|Close [0-9]+|message|delivered|stopping): .*/\1/' |
+        LC_ALL=C sort -u) - <<'END'
+! 192.168.100.123:54321: 200
+! 192.168.100.123:54321: 400
+! 192.168.100.123:54321: 403
+! 192.168.100.123:54321: 405
+! 192.168.100.123:54321: 408
+! 192.168.100.123:54321: 414
+! 192.168.100.123:54321: 426
+! 192.168.100.123:54321: 431
+! 192.168.100.123:54321: 503
+! 192.168.100.123:54321: closed to make room for another connection
+! user 1234 -> user 1234: lost, the server is stopping
+! user 1234 -> user 1234: not delivered
+! user 1234 left: got Close 1002
+! user 1234 left: got Close 1007
+! user 1234 left: got Close 1009
+! user 1234: bad message
 END
 }

@@ -20,9 +20,13 @@ wrong() {
     wrong "-p takes a port, 0 to 65535: 80a" -p 80a
     wrong "-p takes a port, 0 to 65535: 65536" -p 65536
     wrong "-p takes a port, 0 to 65535: -1" -p -1
-    wrong "-p takes a port, 0 to 65535: " -p ''
-    wrong "-k takes seconds: soon" -k soon
-    wrong "-k takes seconds: 99999999999999999999" -k 99999999999999999999
+    wrong "-p takes a port, 0 to 65535: it is empty" -p ''
+    wrong "-k takes seconds, 0 to 1000000: soon" -k soon
+    wrong "-k takes seconds, 0 to 1000000: -1" -k -1
+    wrong "-k takes seconds, 0 to 1000000: 1000001" -k 1000001
+    wrong "-k takes seconds, 0 to 1000000: 99999999999999999999" -k 99999999999999999999
+    wrong "-l takes an address or a host name: it is empty" -l ''
+    wrong "-l takes an address or a host name: it is empty" -l 127.0.0.1 -l ''
     wrong "options only: 8080" 8080
     wrong "x" -x
     wrong "p" -p
@@ -132,7 +136,38 @@ END
     run -1 within 10 "$ROOT/chat" -l several.test -p 0
     [ ${#lines[@]} -eq 1 ]
     starts_with "$output" "chat: cannot listen on "
-    contains "$output" ": Address" " in use"
+    contains "$output" " as well as on " ": one covers the other"
+}
+
+# excluding WORDS OPTION...: the server starts where a system allows that, or else says WORDS.
+# Linux does not allow it.
+excluding() {
+    local words=$1
+    shift
+    if [ "$(uname)" != Linux ]; then
+        start_chat "$@" 2>/dev/null && stop_chat && return
+        await_end || true
+    fi
+    run -1 --separate-stderr within 10 "$ROOT/chat" "$@"
+    [ -z "$output" ]
+    [ "$(sed 's/:[0-9][0-9]* /:PORT /; s/:[0-9][0-9]*: /:PORT: /' <<<"$stderr")" = "$words" ] || {
+        echo "$* got: $stderr"
+        return 1
+    }
+}
+
+@test "if one -l covers another one, the message says so, and says what to do" {
+    local why="one covers the other; leave one out"
+    excluding "chat: cannot listen on 127.0.0.1:PORT as well as on 0.0.0.0:PORT: $why" \
+        -p 0 -l 0.0.0.0 -l 127.0.0.1
+    excluding "chat: cannot listen on 0.0.0.0:PORT as well as on 127.0.0.1:PORT: $why" \
+        -p 0 -l 127.0.0.1 -l 0.0.0.0
+    unless_here ::1
+    excluding "chat: cannot listen on [::1]:PORT as well as on [::]:PORT: $why" -p 0 -l :: -l ::1
+    # A port that somebody else uses is another matter.
+    start_chat -l 127.0.0.1
+    run -1 within 10 "$ROOT/chat" -p "$PORT" -l ::1 -l 127.0.0.1
+    [ "$output" = "chat: cannot listen on 127.0.0.1:$PORT: address already in use; try -p $((PORT + 1))" ]
 }
 
 @test "with -l, the server listens at that address only" {

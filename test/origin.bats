@@ -172,6 +172,9 @@ A expect body chat -o '$2' lets"
     advised example.org '*'
     advised '' '*'
     advised "$long" '*'
+    # The answer shows 120 bytes at most.
+    advised "${long:0:120}" "${long:0:120}"
+    advised "${long:0:121}" '*'
 }
 
 @test "-o without a port means the scheme's usual port" {
@@ -198,6 +201,6 @@ A expect body chat -o '$2' lets"
     for origin in example.org http:// http:/// http://:80 ://example.org \
         http://example.org// http://example.org/chat file:///chat null/ '*/' ''; do
         run -2 within 10 "$ROOT/chat" -p 0 -o "$origin"
-        [ "${lines[0]}" = "chat: -o takes SCHEME://HOST[:PORT] without a path, null, or '*': $origin" ]
+        [ "${lines[0]}" = "chat: -o takes SCHEME://HOST[:PORT] without a path, null, or '*': ${origin:-it is empty}" ]
     done
 }

@@ -89,6 +89,7 @@ END
     accepts 426 'Accept: text/htmlx, text/htm, xtext/html, text'
     accepts 426 'Accept: text/plain;x=text/html'
     accepts 426 'Accept: image/avif,image/webp,*/*'
+    accepts 426 'Accept: text/html;q=0, text/plain'
     accepts 426 'Accept:'
     accepts 426 'X-Accept: text/html'
 }
@@ -168,4 +169,43 @@ opened() {
     start_chat -o http://pc.local:8080
     opened page PC.local:8080
     opened "chat -o 'http://pc.local:8081'" pc.local:8081
+}
+
+# advice HOST: the origin that the page under this name says to start the server with
+advice() {
+    local body
+    body=$(answer "GET / HTTP/1.1\r\nHost: $1\r\nAccept: text/html\r\n\r\n")
+    starts_with "$body" "HTTP/1.1 200 OK" >&2
+    sed -n "s/.*<code>chat -o '\(.*\)'<\/code>.*/\1/p" <<<"$body"
+}
+
+# host LENGTH: a host name of so many bytes
+host() {
+    local name
+    name=$(printf 'x%.0s' {1..130}).example
+    echo "${name:$((${#name} - $1))}"
+}
+
+# The log and the answers show 120 bytes of an origin.
+@test "the advice on the page under a name works as it stands, however long the name is" {
+    local length origin name
+    for length in 20 112 113 114 115 116 117 118 119 120 121 130; do
+        name=$(host $length)
+        start_chat
+        origin=$(advice "$name")
+        logged "or to start chat -o '$origin'"
+        stop_chat
+        [ "$origin" = "http://$name" ] || [ "$origin" = '*' ] || {
+            echo "for a name of $length bytes the page says -o '$origin'"
+            return 1
+        }
+        [ "$length" -gt 112 ] || [ "$origin" != '*' ]
+        start_chat -o "$origin"
+        opened page "$name"
+        play <<END
+A upgrade Host: $name | Origin: http://$name
+A expect welcome
+END
+        stop_chat
+    done
 }

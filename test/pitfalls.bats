@@ -99,7 +99,7 @@ A expect eof
 END
 }
 
-@test "07 plain-get: a browser that opens the address gets 426 and a text to read" {
+@test "07 plain-get: a plain GET gets 426 and a text to read" {
     play_case <<END
 A connect
 # Connection: close
@@ -334,7 +334,7 @@ END
 }
 
 @test "30 tls-hello: a TLS client hears at its first byte that this port does not speak TLS" {
-    local words='this port speaks http:// and ws://, not https:// and wss://'
+    local words='use http:// and ws://, not https:// and wss://'
     start_chat
     play <<END
 A connect

@@ -243,3 +243,56 @@ misses() {
     wrong 59 '59s/signal 2/signal 15/'                  # the answer to ^C
     wrong 62 '62s/0/1/'                                 # an exit status
 }
+
+# ---- The trip of a message
+
+# Prints the functions of the README's tables of hops: all in their last column.
+readme_hops() {
+    awk -F'|' '!/^\|/ { wanted = 0 } wanted { print $(NF - 1) } / function \|$/ { wanted = 1 }' \
+        "$ROOT/README.md" | grep -o '`[a-z0-9_]*`' | tr -d '`'
+}
+
+# A function that is called twice in a row counts once, as in the README.
+trip_hops() {
+    awk '$2 ~ /^[a-z0-9]+\.c:[0-9]+$/ { print $1 }' "$BATS_TEST_TMPDIR/trip" | uniq
+}
+
+@test "README: its two tables of hops have the functions that make trip shows, in the same order" {
+    trip_or_skip
+    cat "$BATS_TEST_TMPDIR/trip"
+    readme_hops >"$BATS_TEST_TMPDIR/readme"
+    trip_hops | diff "$BATS_TEST_TMPDIR/readme" -
+    [ "$(grep -c '' "$BATS_TEST_TMPDIR/readme")" -gt 30 ]
+}
+
+# Prints the README's transcript of make trip: the first block behind its first name.
+readme_trip() {
+    awk '/`make trip`/ { near = 1 } inside && /^```/ { exit } inside { print } near && /^```text/ { inside = 1 }' \
+        "$ROOT/README.md"
+}
+
+# A "..." alone stands for any lines; within a line, for any characters.
+@test "README: make trip prints what its transcript shows" {
+    local line pattern shown=0 gap=1
+    trip_or_skip
+    cat "$BATS_TEST_TMPDIR/trip"
+    exec 4<"$BATS_TEST_TMPDIR/trip"
+    while IFS= read -r line; do
+        if [ "$line" = ... ]; then
+            gap=1
+            continue
+        fi
+        pattern=$(sed 's/[^[:alnum:]]/\\&/g; s/\\\.\\\.\\\./*/g' <<<"$line")
+        while IFS= read -r got <&4; do
+            if [[ $got == $pattern ]]; then break; fi
+            [ "$gap" ] || break
+        done
+        [[ $got == $pattern ]] || {
+            echo "expected: $line"
+            return 1
+        }
+        gap=
+        shown=$((shown + 1))
+    done < <(readme_trip)
+    [ "$shown" -gt 5 ]
+}

@@ -278,7 +278,7 @@ END
 
 # The log has a line for every message of users 2, 3 and 5, delivered or not.
 all_is_accounted_for() {
-    [ "$(grep -c '^user [235] -> user 1: ' "$CHAT_LOG")" -eq 24 ]
+    [ "$(grep -c 'user [235] -> user 1: ' "$CHAT_LOG")" -eq 24 ]
 }
 
 # recipient_leaves COMMAND: R leaves by this command while three senders are parked for

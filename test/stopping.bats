@@ -117,6 +117,35 @@ END
     await_end
 }
 
+# decided COUNT: the log shows what became of so many messages of user 2 to user 1
+decided() {
+    [ "$(grep -cE '^(user 2 -> user 1: "|the router waits for room at user 1)' "$CHAT_LOG")" -ge "$1" ]
+}
+
+@test "router: when the server stops, it delivers the messages in the queue whose recipients have room" {
+    local count=0
+    start_chat -a router
+    { printf '%s\n' 'R rcvbuf 4096' 'R join' 'F join' 'C join'
+      until logged 'the router waits'; do
+          echo 'F say R 60000'
+          eventually decided $((++count)) || break
+      done
+      cat <<'END'
+F say C 20 3
+# So the server has read them.
+F quiet
+no log user 2 -> user 3
+signal TERM
+C expect said F 20 3
+C expect close 1001
+F expect close 1001
+END
+    } | play
+    await_end
+    [ "$(grep -c '^user 2 -> user 3: "' "$CHAT_LOG")" -eq 3 ]
+    [ "$(grep -c '^! user 2 -> user 1: lost, the server is stopping: "' "$CHAT_LOG")" -eq 1 ]
+}
+
 @test "a second signal ends the server at once" {
     start_chat
     play <<END

@@ -608,7 +608,7 @@ static const struct request_row {
     { "4.1 HTTP/1.1 or higher", BYTES("GET / HTTP/1.2\r\n" HOST UPGRADE KEY VERSION END), 101, "" },
     { "4.2.1 what follows are frames", BYTES(GET HOST UPGRADE KEY VERSION END "\x81\x80 a b\r\nHost: x\r\n"), 101, "" },
     { "RFC 9112 2.2 one empty line before", BYTES("\r\n" GET HOST UPGRADE KEY VERSION END), 101, "" },
-    { "RFC 9112 2.2 but not two", BYTES("\r\n\r\n"), 400, "starts with" },
+    { "RFC 9112 2.2 but not two", BYTES("\r\n\r\n"), 400, "GET / HTTP/1.1 wanted" },
     { "RFC 9112 5.1 spaces around a value", BYTES(GET "Host:   x \t \r\n" UPGRADE KEY "Sec-WebSocket-Version:\t13 \r\n" END), 101, "" },
     { "ours: a body of no bytes", BYTES(GET HOST "Content-Length: 0\r\n" UPGRADE KEY VERSION END), 101, "" },
     { "RFC 9110 15.5.22 a plain GET", BYTES(GET HOST END), 426, "" },
@@ -651,18 +651,18 @@ static const struct request_row {
     { "4.2.1 item 1 HTTP/1.0", BYTES("GET / HTTP/1.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "4.2.1 item 1 HTTP/2", BYTES("GET / HTTP/2.0\r\n" HOST END), 400, "HTTP/1.1 wanted" },
     { "RFC 9112 2.3 letter case", BYTES("GET / http/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
-    { "RFC 9112 3 no version", BYTES("GET /\r\n" HOST END), 400, "starts with" },
-    { "RFC 9112 3 an empty version", BYTES("GET / \r\n" HOST END), 400, "starts with" },
-    { "RFC 9112 3 no target", BYTES("GET  HTTP/1.1\r\n" HOST END), 400, "starts with" },
+    { "RFC 9112 3 no version", BYTES("GET /\r\n" HOST END), 400, "GET / HTTP/1.1 wanted" },
+    { "RFC 9112 3 an empty version", BYTES("GET / \r\n" HOST END), 400, "GET / HTTP/1.1 wanted" },
+    { "RFC 9112 3 no target", BYTES("GET  HTTP/1.1\r\n" HOST END), 400, "GET / HTTP/1.1 wanted" },
     { "RFC 9112 3 a space in the target", BYTES("GET /a b HTTP/1.1\r\n" HOST END), 400, "HTTP/1.1 wanted" },
-    { "RFC 9112 3 no method", BYTES(" / HTTP/1.1\r\n" HOST END), 400, "starts with" },
+    { "RFC 9112 3 no method", BYTES(" / HTTP/1.1\r\n" HOST END), 400, "GET / HTTP/1.1 wanted" },
     { "RFC 9110 15.5.6 a method", BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n" END), 405, "GET and HEAD" },
-    { "ours: curl -T before 8.20", BYTES("PUT / HTTP/1.1\r\n" HOST UPGRADE KEY VERSION END), 405, "curl can chat from version 8.20 on" },
+    { "ours: curl -T before 8.20", BYTES("PUT / HTTP/1.1\r\n" HOST UPGRADE KEY VERSION END), 405, "use curl 8.20 or newer to chat" },
     { "RFC 9110 9.1 letter case", BYTES("get / HTTP/1.1\r\n" HOST END), 405, "GET and HEAD" },
     { "RFC 9112 5 no colon", BYTES(GET HOST "Upgrade websocket\r\n" END), 400, "without a colon" },
     { "RFC 9112 5 no name", BYTES(GET HOST ": x\r\n" END), 400, "without a name" },
     { "RFC 9112 5.1 space before the colon", BYTES(GET HOST "Upgrade : websocket\r\n" END), 400, "space before" },
-    { "RFC 9110 5.6.2 a name", BYTES(GET HOST "Up(grade): websocket\r\n" END), 400, "not allowed" },
+    { "RFC 9110 5.6.2 a name", BYTES(GET HOST "Up(grade): websocket\r\n" END), 400, "bad character" },
     { "RFC 9112 5.2 folded", BYTES(GET HOST "X: a\r\n b\r\n" END), 400, "folded" },
     { "RFC 9112 5.2 folded at once", BYTES(GET " Host: a\r\n" END), 400, "folded" },
     { "RFC 9110 5.5 a NUL", BYTES(GET "Host: a\0b\r\n" END), 400, "control character" },
@@ -678,28 +678,28 @@ static const struct request_row {
     { "9.1 an extension", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" END), 101, "" },
     { "9.1 several extensions", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a;b=1 ; c = \"10\" ,, d;e=\"\\f\\g\"\r\n" END), 101, "" },
     { "9.1 a short value in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"c\"\r\n" END), 101, "" },
-    { "9.1 a value that is none in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"=c\"\r\n" END), 400, "Extensions is not" },
-    { "9.1 an extension with a value", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a=1\r\n" END), 400, "Extensions is not" },
+    { "9.1 a value that is none in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"=c\"\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 an extension with a value", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a=1\r\n" END), 400, "Extensions is malformed" },
     { "RFC 9110 5.6.1.2 no extension", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions:\r\n" END), 101, "" },
     { "RFC 9110 5.6.1.2 no extension but a comma", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: \t,\r\n" END), 101, "" },
-    { "9.1 an extension without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: ;a=1\r\n" END), 400, "Extensions is not" },
-    { "9.1 an extension of two words", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a b\r\n" END), 400, "Extensions is not" },
-    { "9.1 a semicolon and no parameter", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a;\r\n" END), 400, "Extensions is not" },
-    { "9.1 a parameter without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; =1\r\n" END), 400, "Extensions is not" },
-    { "9.1 a parameter without its value", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\r\n" END), 400, "Extensions is not" },
-    { "9.1 a quote that does not end", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"10\r\n" END), 400, "Extensions is not" },
-    { "9.1 a quote that does not begin", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=10\"\r\n" END), 400, "Extensions is not" },
-    { "9.1 one quote", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"\r\n" END), 400, "Extensions is not" },
-    { "9.1 nothing in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"\"\r\n" END), 400, "Extensions is not" },
-    { "9.1 two words in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"c d\"\r\n" END), 400, "Extensions is not" },
-    { "9.1 a quote in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"c\\\"\r\n" END), 400, "Extensions is not" },
+    { "9.1 an extension without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: ;a=1\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 an extension of two words", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a b\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 a semicolon and no parameter", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a;\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 a parameter without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; =1\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 a parameter without its value", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 a quote that does not end", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"10\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 a quote that does not begin", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=10\"\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 one quote", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 nothing in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"\"\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 two words in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"c d\"\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 a quote in quotes", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; b=\"c\\\"\r\n" END), 400, "Extensions is malformed" },
     { "RFC 9112 2.2 LF alone", BYTES("GET / HTTP/1.1\nHost: x\n\n"), 400, "use nc -C" },
     { "RFC 9112 2.2 CR alone", BYTES("GET / HTTP/1.1\rHost: x\r\r"), 400, "CR without" },
     { "RFC 9110 5.5 a control character at once", BYTES("\x01" GET HOST END), 400, "control character" },
     { "RFC 9112 2.2 LF at once", BYTES("\n" GET HOST END), 400, "use nc -C" },
-    { "RFC 8446 5.1 a TLS hello", BYTES("\x16\x03\x01\x02"), 400, "speaks http:// and ws://, not https:// and wss://" },
-    { "ours: JSON typed into nc", BYTES("{\"recipient_id\":1,\"message\":\"hi\"}\n"), 400, "do not speak WebSocket" },
-    { "ours: JSON behind an empty line", BYTES("\r\n{}\r\n\r\n"), 400, "starts with" },
+    { "RFC 8446 5.1 a TLS hello", BYTES("\x16\x03\x01\x02"), 400, "use http:// and ws://, not https:// and wss://" },
+    { "ours: JSON typed into nc", BYTES("{\"recipient_id\":1,\"message\":\"hi\"}\n"), 400, "use websocat or a browser" },
+    { "ours: JSON behind an empty line", BYTES("\r\n{}\r\n\r\n"), 400, "GET / HTTP/1.1 wanted" },
 };
 
 /* Gives every first part of the request to the parser.  It must ask for more bytes, or
@@ -821,6 +821,16 @@ static void check_offers(const char *header, bool offers)
     check(r.status == 101 && r.offers == offers, "%s offers notices: got %d", header, r.offers);
 }
 
+static void check_html(const char *accept, bool html)
+{
+    char text[400];
+    struct ws_request r;
+
+    sprintf(text, "%s%s%s\r\n%s", GET HOST, "Accept: ", accept, END);
+    ws_parse_request((uint8_t *)text, strlen(text), NULL, &r);
+    check(r.status == 426 && r.html == html, "Accept: %s: got %d", accept, r.html);
+}
+
 static void test_request(void)
 {
     static const char views[] = GET "Host: a:1\r\nOrigin:  http://b \r\n" END "frames";
@@ -846,6 +856,16 @@ static void test_request(void)
     check_head("GET / HTTP/1.1\r\n" HOST END, false);
     check(ws_is_head((const uint8_t *)"\r\nHEAD ", 7), "HEAD behind an empty line");
     check(!ws_is_head((const uint8_t *)"\rXHEAD ", 7), "HEAD behind something else");
+    check_html("text/html", true);
+    check_html("image/png, TEXT/HTML ; q=0.9", true);
+    check_html("text/html;level=1;q=0.001", true);
+    check_html("text/plain;q=0, text/html", true);
+    check_html("text/html;q=0x", true);
+    check_html("text/html;q", true);
+    check_html("text/plain", false);
+    check_html("text/html;q=0", false);
+    check_html("text/html ; Q=0.000, text/plain", false);
+    check_html("text/html;level=1;q=0.", false);
     check_long_line();
     check_long_head(WS_HEAD_MAX, 426);
     check_long_head(WS_HEAD_MAX + 1, 431);
@@ -1304,6 +1324,45 @@ static void check_origin(const struct origin_row *row)
     free(copy);
 }
 
+static const struct open_row {
+    const char *rule;
+    const char *host, *named;   /* named: by an -o */
+    bool open;
+} open_rows[] = {
+    { "10.2 localhost", "localhost:8080", "http://x.example", true },
+    { "10.2 IPv4", "127.0.0.1", "http://x.example", true },
+    { "10.2 IPv6", "[::1]:8080", "http://x.example", true },
+    { "10.2 a name", "a.example", "http://x.example", false },
+    { "10.2 something before localhost", "pc.localhost:8080", "http://x.example", false },
+    { "10.2 no host", "", "http://x.example", false },
+    { "ours: a name, and its origin is named", "A.example:80", "http://a.example", true },
+    { "ours: a proxy adds TLS", "a.example", "https://a.example", true },
+    { "ours: the port of https", "a.example:443", "https://a.example", true },
+    { "ours: another port is named", "a.example:81", "http://a.example", false },
+    { "ours: files are named", "a.example", "null", false },
+    { "ours: all are named", "a.example", "*", true },
+};
+
+/* ws_may_open promises what ws_may_connect would say about a page of this host. */
+static void check_open(const struct open_row *row)
+{
+    struct ws_origin named;
+    struct ws_request r;
+    char text[400];
+    bool connects = false;
+
+    check(ws_read_origin((const uint8_t *)row->named, strlen(row->named), &named), "%s", row->named);
+    for (int tls = 0; tls < 2; tls++) {
+        sprintf(text, GET "Host: %s\r\nOrigin: http%s://%s\r\n" END, row->host, tls ? "s" : "", row->host);
+        ws_parse_request((uint8_t *)text, strlen(text), NULL, &r);
+        connects = connects || ws_may_connect((uint8_t *)text, &r, &named, 1);
+    }
+    check(connects == row->open, "%s: may a page of it connect?", row->rule);
+    sprintf(text, GET "Host: %s\r\n" END, row->host);
+    ws_parse_request((uint8_t *)text, strlen(text), NULL, &r);
+    check(ws_may_open((uint8_t *)text, &r, &named, 1) == row->open, "%s: is the page of any use?", row->rule);
+}
+
 static void test_origin(void)
 {
     static const char program[] = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -1314,11 +1373,14 @@ static void test_origin(void)
 
     for (size_t i = 0; i < COUNT(origin_rows); i++)
         check_origin(&origin_rows[i]);
+    for (size_t i = 0; i < COUNT(open_rows); i++)
+        check_open(&open_rows[i]);
     ws_parse_request((const uint8_t *)program, sizeof program - 1, NULL, &r);
     check(ws_may_connect((const uint8_t *)program, &r, NULL, 0), "a program is not let in");
     sprintf(long_host, "GET / HTTP/1.1\r\nHost: %0400d\r\nOrigin: http://localhost\r\n\r\n", 0);
     ws_parse_request((const uint8_t *)long_host, strlen(long_host), NULL, &r);
     check(!ws_may_connect((const uint8_t *)long_host, &r, NULL, 0), "a long Host is own");
+    check(!ws_may_open((const uint8_t *)long_host, &r, NULL, 0), "a long Host may open the page");
     memset(longest, 'x', sizeof longest);
     memcpy(longest, "http://", 7);
     check(ws_read_origin(longest, WS_ORIGIN_MAX, &o), "the longest origin");

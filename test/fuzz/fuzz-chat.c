@@ -13,8 +13,13 @@
  *   - The server may pause for a minute, between two system calls or while it sleeps.
  *     In that time, the peers (the simulated clients) go on or pause, too.
  *
- * The peers connect, chat, stop reading, break the protocol, and vanish.  When the fuzz
- * bytes are used up, the kernel is kind and all peers read.  Then two things must hold:
+ * The peers connect, chat, stop reading, break the protocol, and vanish.  In some runs they
+ * are strangers: they write to ids that nobody has yet, and do not read at first.  So a
+ * message may wait for the notice that its recipient is absent, and meanwhile the recipient
+ * joins, and its outbox fills.
+ *
+ * When the fuzz bytes are used up, the kernel is kind and all peers read.  Then two things
+ * must hold:
  *
  *   - When the server sleeps, it has delivered everything that it has read.
  *   - Then the peers leave, or the server gets SIGTERM.  The books must show what
@@ -278,7 +283,11 @@ static char signal_bytes[64];
 static int signal_count;
 static bool told_to_stop;
 static int64_t told_at;
+static bool stop_noted;         /* the signal pipe had room for the byte of SIGTERM */
+static bool stops;              /* the log says that the server is stopping */
+static int turns_told;          /* times that poll worked since SIGTERM, until it stops */
 static bool with_router, router_waits;
+static bool among_strangers;    /* users write to ids that nobody has yet */
 static int64_t keep_us;
 
 /* The clock and the alarm.  The server cannot tell a short pause from work, and it
@@ -437,11 +446,19 @@ static bool may_send(struct peer *p)
         && p->in_len + MESSAGE + 200 < PIPE_MAX;
 }
 
+/* Among strangers, the messages are large and many.  They go to one of the last three
+ * users, or to the id that the next user will get. */
 static void send_messages(struct peer *p, unsigned count)
 {
     unsigned b = next_byte(), size = next_byte();
     int to = 1 + (int)(b % 16) % (user_count + 2);
     size = size < 200 ? size : (size - 200) * 16;
+    if (among_strangers) {
+        to = user_count + 1 - (int)(b % 16) % 4;
+        to = to > 0 ? to : 1;
+        count *= 4;
+        size = 600 + size % 300;
+    }
     for (; count > 0 && may_send(p); count--)
         say(p, to, size, b / 16);
 }
@@ -472,7 +489,7 @@ static void send_request(struct peer *p)
     unsigned kind = next_byte();
     char text[400];
     p->window = windows[kind / 2 % 4];
-    p->reads = kind / 8 % 4 == 1 ? SLOWLY : AT_ONCE;
+    p->reads = among_strangers ? NOTHING : kind / 8 % 4 == 1 ? SLOWLY : AT_ONCE;
     p->pace = 250;
     if (kind >= 250) {
         put(p, requests[kind % 5], strlen(requests[kind % 5]));
@@ -686,9 +703,15 @@ static void leave_line_of(struct peer *p, int id)
     p->line_len = kept;
 }
 
+static void leave_lines(int id)
+{
+    for (int i = 0; i < peer_count; i++)
+        leave_line_of(&peers[i], id);
+}
+
 static void note_wait(int id, struct peer *at)
 {
-    leave_line_of(at, id);
+    leave_lines(id);
     at->line[at->line_len++] = id;
 }
 
@@ -734,8 +757,7 @@ static void note_fate(int from, int to, const char *what)
                 && peer == number_of(p) && number == p->settled, "it was another message");
     p->settled++;
     router_waits = false;
-    for (int i = 0; i < peer_count; i++)
-        leave_line_of(&peers[i], from);
+    leave_lines(from);
 }
 
 enum { TOLERANCE_MS = 100 };
@@ -765,16 +787,16 @@ static void note_unread(const struct peer *p, const char *what)
 
 static void note_left(struct peer *p, const char *why)
 {
+    bool closed = strstr(why, "it closed") != NULL || strstr(why, "got Close") != NULL;
     promise(!p->left, "it had left");
     p->left = true;
     p->left_at = look_us;
     /* After a Close from either side, the server ignores the client's input. */
-    if (strstr(why, "closed") != NULL || strstr(why, "stopping") != NULL)
+    if (closed || strstr(why, "stopping") != NULL)
         p->answerable = sent_and_read(p);
-    if (strstr(why, "closed") != NULL)
+    if (closed)
         note_order(p, p->sent_count, "Close");
-    if (strstr(why, "closed") != NULL || strstr(why, "stopping") != NULL
-        || strstr(why, "end of input") != NULL)
+    if (closed || strstr(why, "stopping") != NULL || strstr(why, "end of input") != NULL)
         p->leaving = clock_least();
     if (strncmp(why, "silent for", 10) == 0) {
         note_unread(p, "silent");
@@ -823,8 +845,9 @@ static void note_line_of_peer(struct peer *p, const char *what)
     }
 }
 
-static void note_line(const char *line)
+static void note_line(const char *text)
 {
+    const char *line = strncmp(text, "! ", 2) == 0 ? text + 2 : text;
     const char *lost = strstr(line, "; lost: ");
     size_t lost_to, lost_from;
     int a, b, n = 0;
@@ -835,6 +858,7 @@ static void note_line(const char *line)
     }
     if (sscanf(line, "user %d waits for room at user %d", &a, &b) == 2)
         note_wait(a, user(b));
+    stops = stops || strncmp(line, "stopping on signal ", 19) == 0;
     if (strncmp(line, "the router waits ", 17) == 0) {
         router_waits = true;
         for (int i = 0; i < peer_count; i++)
@@ -953,6 +977,7 @@ static void signal_stop(void)
         return;
     told_to_stop = true;
     told_at = clock_us;
+    stop_noted = signal_count < (int)sizeof signal_bytes;
     tell("SIGTERM\n");
     send_signal(SIGTERM);
 }
@@ -1000,7 +1025,9 @@ static void read_otherwise(struct peer *p)
 
 static void act(void)
 {
-    unsigned b = next_byte(), what = b % 16;
+    /* Half of what strangers do is to send messages. */
+    static const unsigned of_strangers[16] = { 5, 5, 5, 5, 5, 5, 5, 5, 0, 6, 10, 11, 11, 12, 12, 13 };
+    unsigned b = next_byte(), what = among_strangers ? of_strangers[b % 16] : b % 16;
     struct peer *p = &peers[b / 16 % (unsigned)peer_count];
 
     clock_us += 100;
@@ -1151,8 +1178,16 @@ static void check_leaving(const struct peer *p)
           "peer %d has been leaving for %" PRId64 " ms", number_of(p), us / 1000);
 }
 
+/* The byte of SIGTERM in the pipe ends poll.  So the server stops in that turn, or in the
+ * next one. */
+static void check_obedience(void)
+{
+    promise(stops || turns_told < 2, "SIGTERM is not obeyed");
+}
+
 static void begin_look(void)
 {
+    check_obedience();
     for (int i = 0; i < peer_count; i++) {
         check_leaving(&peers[i]);
         excuse_messages(&peers[i]);
@@ -1248,6 +1283,7 @@ static int sim_poll(struct pollfd *polled, nfds_t count, int timeout)
         return fail_with(b < 252 ? EINTR : b % 2 == 0 ? ENOMEM : EAGAIN);
     if (rang && (seen == 0 || b >= 128))
         return fail_with(EINTR);        /* even if something is ready */
+    turns_told += stop_noted && !stops;
     return seen;
 }
 
@@ -1491,6 +1527,13 @@ static int sim_listen(int fd)
 
 static int sim_own(int fd, struct sockaddr *address, socklen_t *len)
 {
+    if (fd >= FIRST_FD) {
+        struct sockaddr_in in = loopback(8080);
+        peer_at(fd);
+        memcpy(address, &in, sizeof in);
+        *len = sizeof in;
+        return 0;
+    }
     memcpy(address, &other_at(fd)->address, other_at(fd)->len);
     *len = other_at(fd)->len;
     return 0;
@@ -1517,10 +1560,14 @@ static int sim_handler(int number, const struct sigaction *new, struct sigaction
     return 0;
 }
 
+/* The server sleeps outside poll only if poll failed.  Meanwhile it can close nobody, so
+ * for deadlines that must not come too late, it is a pause. */
 static void sim_sleep(const struct timespec *t)
 {
+    int64_t us = (int64_t)t->tv_sec * 1000000 + t->tv_nsec / 1000;
     enter_call();
-    clock_us += (int64_t)t->tv_sec * 1000000 + t->tv_nsec / 1000;
+    clock_us += us;
+    paused_us += us;
 }
 
 static int sim_limit(struct rlimit *limit)
@@ -1593,7 +1640,8 @@ static void begin_run(void)
     alarm_us = FOR_EVER;
     paused_us = paused_us_then = long_paused_us = passes_until = 0;
     look_us = clock_us;
-    told_to_stop = router_waits = late_alarm = false;
+    told_to_stop = stop_noted = stops = router_waits = late_alarm = false;
+    turns_told = 0;
     pipe_in = pipe_out = NOBODY;
 }
 
@@ -1614,6 +1662,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (keep_us > 0)
         args[4] = "30";
     by_leaving = options / 4 % 2 == 0;
+    among_strangers = options / 32 == 6;
     for (int i = 0; i < 3; i++)
         connect_peer();
     optind = 1;

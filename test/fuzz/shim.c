@@ -5,14 +5,15 @@
  *
  * System calls may fail in many ways that hardly ever happen.  Each fault in $SHIM is
  *
- *     CALL KIND EACH [#N]      every EACHth call fails
+ *     CALL KIND EACH [#N | #log]         every EACHth call fails
+ *     CALL KIND FIRST-LAST [#N | #log]   the FIRSTth call fails, the LASTth, and all between
  *
  *     CALL   read, write, poll, accept, socket or pipe
  *     KIND   an errno: the call does nothing and fails with this errno
  *            half, byte: the call reads or writes half of the bytes, or one byte
- *     #N     (read and write) only the Nth accepted connection has the fault.  Without
- *     #N,
- *            all connections have it, but the log and the signal pipe do not.
+ *     #N     (read and write) only the Nth accepted connection has the fault
+ *     #log   (write) only standard error has it.  Without #, all connections have the
+ *            fault, but the log and the signal pipe do not.
  *
  * If a call has several faults, the first whose turn it is happens.  When the program
  * ends, the shim prints a line for each fault: how often it happened, and how many
@@ -46,7 +47,7 @@
 
 /* ---- The faults ------------------------------------------------------------------ */
 
-enum { MOST = 16, DESCRIPTORS = 4096, ANY = -1 };
+enum { MOST = 16, DESCRIPTORS = 4096, ANY = -1, LOG = -2 };
 enum { HALF = -1, BYTE = -2 };                  /* kinds besides errno values */
 
 static const struct kind {
@@ -60,10 +61,10 @@ static const struct kind {
 };
 
 static struct fault {
-    char call[16], kind[16];
+    char call[16], kind[16], when[32], where[16];
     int value;
-    unsigned each;
-    int connection;             /* or ANY */
+    unsigned long each, first, last;    /* each: 0 if the calls first to last fail */
+    int connection;             /* or ANY, or LOG */
     unsigned long happened, calls;
 } faults[MOST];
 
@@ -84,12 +85,9 @@ static struct {
 
 static void tell(void)
 {
-    for (const struct fault *f = faults; f < faults + fault_count; f++) {
-        fprintf(stderr, "shim: %s %s %u", f->call, f->kind, f->each);
-        if (f->connection != ANY)
-            fprintf(stderr, " #%d", f->connection);
-        fprintf(stderr, ": %lu of %lu\n", f->happened, f->calls);
-    }
+    for (const struct fault *f = faults; f < faults + fault_count; f++)
+        fprintf(stderr, "shim: %s %s %s%s%s: %lu of %lu\n", f->call, f->kind, f->when,
+                f->where[0] != '\0' ? " " : "", f->where, f->happened, f->calls);
 }
 
 static void nonsense(const char *text)
@@ -103,8 +101,16 @@ static void read_fault(const char *text)
     struct fault *f = &faults[fault_count++];
 
     f->connection = ANY;
-    if (fault_count > MOST || sscanf(text, "%15s %15s %u #%d", f->call, f->kind, &f->each,
-                                     &f->connection) < 3 || f->each == 0)
+    if (fault_count > MOST || sscanf(text, "%15s %15s %31[0-9-] %15[#0-9a-z]", f->call, f->kind,
+                                     f->when, f->where) < 3)
+        nonsense(text);
+    if (sscanf(f->when, "%lu-%lu", &f->first, &f->last) < 2)
+        f->each = f->first;
+    if (f->first == 0)
+        nonsense(text);
+    if (strcmp(f->where, "#log") == 0)
+        f->connection = LOG;
+    else if (f->where[0] != '\0' && sscanf(f->where, "#%d", &f->connection) < 1)
         nonsense(text);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kinds[i].name, f->kind) == 0)
@@ -150,9 +156,11 @@ static int fate(const char *call, int connection)
     for (struct fault *f = faults; f < faults + fault_count; f++) {
         if (strcmp(f->call, call) != 0)
             continue;
-        if (f->connection == ANY ? connection == 0 : f->connection != connection)
+        if (f->connection == ANY ? connection == 0 || connection == LOG
+                                 : f->connection != connection)
             continue;
-        if (++f->calls % f->each == 0) {
+        f->calls++;
+        if (f->each > 0 ? f->calls % f->each == 0 : f->first <= f->calls && f->calls <= f->last) {
             f->happened++;
             return f->value;
         }
@@ -162,6 +170,8 @@ static int fate(const char *call, int connection)
 
 static int connection_at(int fd)
 {
+    if (fd == STDERR_FILENO)
+        return LOG;
     return fd >= 0 && fd < DESCRIPTORS ? connection_of[fd] : 0;
 }
 
@@ -191,9 +201,11 @@ static int fails(const char *call)
 
 /* ---- The calls ------------------------------------------------------------------- */
 
+/* A read that finds nothing is not counted. */
 ssize_t read(int fd, void *to, size_t size)
 {
-    ssize_t part = part_of("read", fd, size);
+    struct pollfd one = { fd, POLLIN, 0 };
+    ssize_t part = next.poll(&one, 1, 0) == 0 ? (ssize_t)size : part_of("read", fd, size);
 
     return part < 0 ? -1 : next.read(fd, to, (size_t)part);
 }

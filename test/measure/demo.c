@@ -12,7 +12,8 @@
  *
  * demo prints how many messages a second 3 and 4 got, and some lines of the log.  At
  * the end, it prints the figures of both approaches side by side.  It needs no
- * terminal.  In a terminal of 80 columns and 24 lines, each part fits on the screen.
+ * terminal.  In a terminal of 80 columns and 24 lines, each part fits on the screen,
+ * with the cursor below it.
  * The exit status is 1 if the experiment failed, for example because there is no
  * server.
  *
@@ -41,7 +42,8 @@
 /* ---- Figures -------------------------------------------------------------------- */
 
 enum {
-    TICKS = 3,                  /* lines printed before the flood, and after it */
+    TICKS = 3,                  /* lines printed before the flood */
+    TICKS_AFTER = 2,            /* and after it: a run fits in the 24 lines of a terminal */
     FLOOD_SIZE = 1000,          /* bytes of each message of the flood */
     WIDTH = 80,                 /* columns of a line */
     BAR = 24,                   /* characters of the first bar, the scale of all */
@@ -456,14 +458,13 @@ static void play(double seconds)
 
     for (int id = FLOODER; id <= FOUR; id++)
         join(id);
-    puts("  3 and 4 talk");
     run_began = tick_began = came = now();
     enter(BEFORE);
     send_message(THREE, FOUR);
     for (int i = 0; i < TICKS; i++)
         tick(seconds, &never);
     close_phase(phase_began);
-    puts("  1 floods 2, who does not read");
+    puts("  1 floods 2, and 2 does not read");
     enter(STALLED);
     for (int ticks = 1; phase == STALLED && now() < phase_began + (double)PATIENCE; ticks++) {
         tick(seconds, &dropped);
@@ -471,7 +472,7 @@ static void play(double seconds)
         if (ticks > TICKS && users[NEWCOMER].fd < 0 && !dropped)
             ask_to_join();
     }
-    while (now() < phase_began + (double)TICKS * seconds || !heard_again || !users[NEWCOMER].joined) {
+    while (now() < phase_began + (double)TICKS_AFTER * seconds || !heard_again || !users[NEWCOMER].joined) {
         tick(seconds, &never);
         if (!dropped || now() > phase_began + (double)PATIENCE)
             fail("it takes too long");
@@ -517,13 +518,13 @@ static void print_table(void)
     print_row("  while the server waits for 2", "%.0f", d->rate[STALLED], r->rate[STALLED]);
     print_row("  after it dropped 2", "%.0f", d->rate[AFTER], r->rate[AFTER]);
     print_row("  longest silence, milliseconds", "%.1f", d->silence * 1e3, r->silence * 1e3);
-    print_row("1, who floods: KiB taken before it is stuck", "%.0f", d->flood / 1024,
+    print_row("1 floods: KiB taken before it is stuck", "%.0f", d->flood / 1024,
               r->flood / 1024);
     print_row("  stuck, milliseconds", "%.1f", d->stuck * 1e3, r->stuck * 1e3);
     print_row("  heard again so many milliseconds after the drop", "%.1f", d->again * 1e3,
               r->again * 1e3);
-    print_row("2, who does not read: bytes to it that were lost", "%.0f", d->lost, r->lost);
-    print_row("5, who would like to join: waits, milliseconds", "%.1f", d->joining * 1e3,
+    print_row("2 does not read: bytes to it that were lost", "%.0f", d->lost, r->lost);
+    print_row("5 asks to join: waits, milliseconds", "%.1f", d->joining * 1e3,
               r->joining * 1e3);
 }
 

@@ -197,8 +197,9 @@ static void note_fate(long from, long to, const char *what)
     }
 }
 
-static void note_line(const char *line)
+static void note_line(const char *text)
 {
+    const char *line = strncmp(text, "! ", 2) == 0 ? text + 2 : text;
     long a, b;
     int n = 0;
     if (sscanf(line, "user %ld joined", &a) == 1)

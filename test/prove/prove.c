@@ -81,9 +81,10 @@ void prove_origin(void)
     ws_read_origin(input, any_length(LEN), &allowed[0]);
     ws_read_origin(input, any_length(LEN), &allowed[1]);
     Frama_C_make_unknown((char *)&r, sizeof r);
-    r.head = r.offers = false;
+    r.head = r.html = r.offers = false;
     r.size = any_length(LEN);
     ws_may_connect(input, &r, allowed, 2);
+    ws_may_open(input, &r, allowed, 2);
     ws_utf8_size(input, any_length(LEN), any_length(LEN));
     ws_is_head(input, any_length(LEN));
 }
