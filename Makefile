@@ -112,7 +112,7 @@ mutation:
 
 PLACES =
 
-## everywhere: run the tests in nineteen odd places; needs root and Linux
+## everywhere: run the tests in twenty odd places; needs root and Linux
 everywhere:
 	@sh test/prove/everywhere.sh $(PLACES)
 

@@ -191,9 +191,9 @@ END
 @test "if poll cannot handle all slots, the server prints one line and exits with 1" {
     # As macOS does with more than 10,240; here with any number.
     run -1 within 10 failing 'poll EINVAL 1' "$ROOT/chat" -p 0
-    contains "${lines[0]}" "chat: " poll
-    starts_with "${lines[1]}" "shim: poll EINVAL 1: "
-    [ ${#lines[@]} -eq 2 ]
+    output=$(grep -v '^chat: room for ' <<<"$output")       # said where descriptors are few
+    contains "$output" "chat: " poll "shim: poll EINVAL 1: "
+    [ "$(wc -l <<<"$output")" -eq 2 ]
 }
 
 # A pong gets no answer, but the server polls once more.

@@ -299,7 +299,8 @@ C join
 C quiet
 no log someone
 END
-    run ! grep -v -e '^user [0-9]* joined from 127\.0\.0\.1:' -e '^! 127\.0\.0\.1:' -e '^user [0-9]* left' "$CHAT_LOG"
+    run ! grep -v -e '^user [0-9]* joined from 127\.0\.0\.1:' -e '^! 127\.0\.0\.1:' -e '^user [0-9]* left' \
+        -e '^chat: room for ' "$CHAT_LOG"
 }
 
 @test "the log shows a client's address, even if the client resets after its request" {

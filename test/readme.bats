@@ -23,8 +23,6 @@ need_a_class() {
     for tool in curl websocat openssl xxd; do
         command -v "$tool" >/dev/null || skip "$tool is not installed"
     done
-    [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -gt 1100 ] ||
-        skip "the hard limit of descriptors is low, which the server says"
 }
 
 # A correct README with one of each thing that a transcript can contain.

@@ -18,7 +18,7 @@ set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
 PLACES='no-terminal c-locale turkish odd-path no-ipv6 one-address no-localhost6 few-descriptors
-    port-taken parallel-make busybox-tools bats-1.7 bats-newest sh-dash sh-busybox sh-mksh bmake
+    port-taken parallel-make busybox-tools posix-tools bats-1.7 bats-newest sh-dash sh-busybox sh-mksh bmake
     twice user'
 
 missing() {
@@ -117,6 +117,18 @@ enter() {
                 esac
             done
             PATH=$WORK/busybox:$PATH ;;
+        posix-tools)    # and those that each BSD and macOS has as well
+            mkdir -p "$WORK/posix"
+            # gcc finds its parts by its own path, so it cannot be a link.
+            printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v cc)" >"$WORK/posix/cc"
+            chmod +x "$WORK/posix/cc"
+            for tool in as awk basename bash bats cat chmod cmp cp cut date diff dirname env expr \
+                false find git grep head id kill ld ln ls make mkdir mkfifo mktemp mv nl nm nohup od paste \
+                ps pwd readlink rm rmdir sed seq sh sleep sort tail tar tee test touch tr true tty \
+                uname uniq wc xargs; do
+                ! command -v "$tool" >/dev/null || ln -sf "$(command -v "$tool")" "$WORK/posix/"
+            done
+            PATH=$WORK/posix ;;
         bats-1.7) bats_version 1.7.0 ;;
         bats-newest) bats_version latest ;;
         sh-*)

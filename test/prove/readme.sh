@@ -86,9 +86,9 @@ is_idle() {
 }
 
 # Prints the lines of output that the README has not shown yet.  A prompt does not count
-# until there is a command behind it.
+# until there is a command behind it.  Nor does the line about few descriptors.
 unseen() {
-    sed -e $'s/\r*$//; s/^\005//; $ s/\005\\$ $//; $ s/^\\$ $//; s/\005/\\\n/' "$work/$1.out" |
+    sed -e $'s/\r*$//; s/^\005//; $ s/\005\\$ $//; $ s/^\\$ $//; s/\005/\\\n/; /^chat: room for /d' "$work/$1.out" |
         tail -n +$((shown[$1] + 1))
 }
 
