@@ -1067,7 +1067,7 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     const char *host = here.text;
     int len = (int)strlen(host);
 
-    if (is_harmless_in_shells(buf + r->host.at, r->host.len)) {
+    if (r->host.len > 0 && is_harmless_in_shells(buf + r->host.at, r->host.len)) {
         host = (const char *)buf + r->host.at;
         len = (int)r->host.len;
     }
