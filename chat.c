@@ -342,17 +342,26 @@ struct name {
     char text[INET6_ADDRSTRLEN + 16];
 };
 
+static bool is_v6(const union address *a)
+{
+    return a->any.sa_family == AF_INET6;
+}
+
+static socklen_t size_of(const union address *a)
+{
+    return is_v6(a) ? sizeof a->v6 : sizeof a->v4;
+}
+
 /* An address and port, as in 127.0.0.1:8080 or [::1]:8080. */
 static struct name name_of(const union address *a)
 {
     char host[INET6_ADDRSTRLEN], port[8];
     struct name n;
-    bool v6 = a->any.sa_family == AF_INET6;
-    if (getnameinfo(&a->any, v6 ? sizeof a->v6 : sizeof a->v4, host, sizeof host,
-                    port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    if (getnameinfo(&a->any, size_of(a), host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         strcpy(n.text, "an unknown address");
     else
-        sprintf(n.text, v6 ? "[%s]:%s" : "%s:%s", host, port);
+        sprintf(n.text, is_v6(a) ? "[%s]:%s" : "%s:%s", host, port);
     return n;
 }
 
@@ -1977,30 +1986,30 @@ static void test_poll(void)
         die("poll does not take %d descriptors on this system: make CLIENTS smaller", count);
 }
 
-static bool is_listening_on(const struct addrinfo *a)
+static bool is_listening_on(const union address *a)
 {
+    struct name name = name_of(a);
     for (int i = 0; i < listener_count; i++) {
-        struct sockaddr_storage other = { 0 };
-        socklen_t len = sizeof other;
-        if (getsockname(listeners[i], (struct sockaddr *)&other, &len) == 0
-            && len == a->ai_addrlen && memcmp(&other, a->ai_addr, len) == 0)
+        union address other = own_address(listeners[i]);
+        struct name others = name_of(&other);
+        if (strcmp(others.text, name.text) == 0)
             return true;
     }
     return false;
 }
 
 /* Returns false with errno set. */
-static bool listen_on(const struct addrinfo *a)
+static bool listen_on(const union address *a)
 {
-    int fd = socket(a->ai_family, SOCK_STREAM, 0);
+    int fd = socket(a->any.sa_family, SOCK_STREAM, 0);
     int saved;
     if (fd < 0)
         return false;
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);        /* a restart need not wait */
-    if (a->ai_family == AF_INET6)
+    if (is_v6(a))
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);   /* IPv4 has its own socket */
     set_options(fd);
-    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0
+    if (bind(fd, &a->any, size_of(a)) == 0 && listen(fd, SOMAXCONN) == 0
         && fcntl(fd, F_SETFL, O_NONBLOCK) == 0) {
         listeners[listener_count++] = fd;
         return true;
@@ -2011,24 +2020,14 @@ static bool listen_on(const struct addrinfo *a)
     return false;
 }
 
-static in_port_t *port_of(struct sockaddr *address)
+static in_port_t *port_of(union address *a)
 {
-    return address->sa_family == AF_INET6 ? &((struct sockaddr_in6 *)address)->sin6_port
-                                          : &((struct sockaddr_in *)address)->sin_port;
-}
-
-static in_port_t port_listened_on(int fd)
-{
-    struct sockaddr_storage address = { 0 };
-    socklen_t len = sizeof address;
-    getsockname(fd, (struct sockaddr *)&address, &len);
-    return *port_of((struct sockaddr *)&address);
+    return is_v6(a) ? &a->v6.sin6_port : &a->v4.sin_port;
 }
 
 static bool is_wildcard(const union address *a)
 {
-    return a->any.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr)
-                                        : a->v4.sin_addr.s_addr == INADDR_ANY;
+    return is_v6(a) ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr) : a->v4.sin_addr.s_addr == INADDR_ANY;
 }
 
 /* Returns the listener that excludes this address, or NONE.  On most systems, a wildcard
@@ -2037,7 +2036,7 @@ static int excluded_by(const union address *a)
 {
     for (int i = 0; i < listener_count; i++) {
         union address other = own_address(listeners[i]);
-        if (other.any.sa_family == a->any.sa_family && (is_wildcard(a) || is_wildcard(&other)))
+        if (is_v6(&other) == is_v6(a) && (is_wildcard(a) || is_wildcard(&other)))
             return listeners[i];
     }
     return NONE;
@@ -2062,31 +2061,33 @@ static void die_of_listening(const union address *a, const char *port, int error
 static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-    struct addrinfo *list, *a;
-    union address address;
+    struct addrinfo *list, *entry;
     int error = getaddrinfo(host, port, &hints, &list);
     bool found = optional;
 
     if (error != 0)
         die("cannot listen on %s: %s", host, gai_strerror(error));
-    for (a = list; a != NULL && listener_count < LISTENERS; a = a->ai_next) {
-        if (*port_of(a->ai_addr) == 0 && listener_count > 0)
-            *port_of(a->ai_addr) = port_listened_on(listeners[0]);
-        if (is_listening_on(a) || listen_on(a)) {
+    for (entry = list; entry != NULL && listener_count < LISTENERS; entry = entry->ai_next) {
+        union address a;
+        memset(&a, 0, sizeof a);
+        memcpy(&a, entry->ai_addr, entry->ai_addrlen < sizeof a ? entry->ai_addrlen : sizeof a);
+        if (*port_of(&a) == 0 && listener_count > 0) {
+            union address first = own_address(listeners[0]);
+            *port_of(&a) = *port_of(&first);
+        }
+        if (is_listening_on(&a) || listen_on(&a)) {
             found = true;
             continue;
         }
         error = errno;
-        memset(&address, 0, sizeof address);
-        memcpy(&address, a->ai_addr, a->ai_addrlen < sizeof address ? a->ai_addrlen : sizeof address);
-        if (error == EADDRINUSE && strcmp(port, "0") == 0 && excluded_by(&address) == NONE)
+        if (error == EADDRINUSE && strcmp(port, "0") == 0 && excluded_by(&a) == NONE)
             break;
-        if ((error != EADDRNOTAVAIL && error != EAFNOSUPPORT) || (!found && a->ai_next == NULL))
-            die_of_listening(&address, port, error);
+        if ((error != EADDRNOTAVAIL && error != EAFNOSUPPORT) || (!found && entry->ai_next == NULL))
+            die_of_listening(&a, port, error);
     }
     freeaddrinfo(list);
     errno = error;
-    return a == NULL || listener_count == LISTENERS;
+    return entry == NULL || listener_count == LISTENERS;
 }
 
 /* By default: the loopback addresses, without asking a resolver for a name.  With port 0
