@@ -66,18 +66,18 @@
 #endif
 
 enum {
-    SPARE = 16,                 /* slots beyond CLIENTS, to answer 503 from */
+    SPARE = 16,                 /* slots beyond CLIENTS, only to answer 503 */
     SLOTS = CLIENTS + SPARE,
     QUEUE_SIZE = 10,            /* messages: the channel of README.md's article has ten */
     DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
     STOP_MS = 2000,             /* from the signal to the end, at most */
-    STOP_QUIET_MS = 1000,       /* the same, since a peer last took a byte */
+    STOP_QUIET_MS = 1000,       /* or this long after a peer last took a byte */
     TICK_MS = 500,              /* the clock moves on by this in one turn, at most */
     RETRY_MS = 100,             /* a full outbox is tried again after this, if a sender waits */
     PAUSE_MS = 100,             /* after accept or poll failed for want of memory */
-    ACCEPT_BATCH = 64,          /* connections accepted in a turn, so that talk goes on */
-    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: its own choice is megabytes,
-                                 * which would hide for long that a peer does not read */
+    ACCEPT_BATCH = 64,          /* connections accepted in a turn, at most: users must not wait */
+    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: its default is megabytes, and
+                                 * hides for long that a peer does not read */
     LISTENERS = 16,             /* sockets to listen on; a name can have several addresses */
     REPEATS = 8,                /* of option -l, and of option -o */
     SHOWN_IDS = 100,            /* in the answers to a plain GET */
@@ -103,7 +103,7 @@ enum {
 #define FULL ((MESSAGE > WS_HEAD_MAX ? MESSAGE : WS_HEAD_MAX) + WS_PENDING_MAX)
 #define BUFFER_SIZE (2 * FULL + WS_HEADER_MAX + JSON_AROUND + RESERVE)
 
-/* An array of a negative size: how C99 makes the compiler check a rule. */
+/* If one of these rules is broken, an array has a negative size, and nothing compiles. */
 typedef char buffers_of_more_than_1_GiB_choose_smaller_CLIENTS_or_MESSAGE
     [(uint64_t)SLOTS * 2 * BUFFER_SIZE <= UINT64_C(1) << 30 ? 1 : -1];
 typedef char a_page_fits_a_buffer[PAGE_SIZE <= BUFFER_SIZE ? 1 : -1];
@@ -126,8 +126,8 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    '------------------- remove_client(), the only close() of a client -------'
  *
  * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
- * to DRAINING if the end of input comes first.  Every state can turn to DEAD: a read failed,
- * or a deadline passed.  When two of the deadlines pass, the server sends something first:
+ * to DRAINING if the end of input comes first.  Any client can turn to DEAD: a read failed,
+ * or a deadline passed.  At two of the deadlines, the server sends something first:
  * 408 after half a request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
@@ -151,7 +151,7 @@ struct message {
     int64_t from, to;           /* user ids */
     const uint8_t *token;       /* the JSON string, quotes and all */
     size_t len;
-    int waited_at;              /* the place where its sender was parked with it, or NONE */
+    int waited_at;              /* where it made its sender wait: a place of part 5, or NONE */
 };
 
 union address {                 /* of a peer, or our own */
@@ -203,8 +203,8 @@ static void give_back(uint8_t **buffer);        /* and sets it to NULL */
 static void set_active(struct client *c);       /* poll c in every turn for a while */
 
 /* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
- * and poll sleeps no longer than that while there is a deadline.  So a pause of the
- * server, however long, counts as TICK_MS at most: ^Z, ^S on its terminal, a debugger. */
+ * and poll sleeps no longer than that while there is a deadline.  So any
+ * pause of the server (^Z, ^S on its terminal, a debugger) counts as TICK_MS at most. */
 #define MS INT64_C(1000)
 #define NEVER INT64_MAX
 
@@ -371,7 +371,8 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* c can't be reached any more.  Its outbox is lost, and so are `from` bytes that it sent. */
+/* c can't be reached any more.  Two things are lost: its outbox, and `from` bytes that it
+ * sent. */
 static void log_gone(const struct client *c, const char *why, size_t from)
 {
     if (c->id != 0 && c->out_used + from > 0)
@@ -388,7 +389,7 @@ static size_t room_of(const struct client *c)
     return BUFFER_SIZE - c->out_used;
 }
 
-/* Returns where the next bytes for c go, up to `most` of them, which must fit.  The caller
+/* Returns where the next bytes for c go.  There must be room for `most` bytes.  The caller
  * then adds to out_used. */
 static uint8_t *outbox_end(struct client *c, size_t most)
 {
@@ -462,7 +463,7 @@ static void put_notice(struct client *c, const char *format, ...)
  *              on waiting.  If not, user 4 continues, too. */
 
 enum { QUEUE = SLOTS, DOOR, PLACES };   /* places; a slot stands for its user's outbox */
-enum { ROUTER = SLOTS };                /* beside the slots of clients, it can be parked */
+enum { ROUTER = SLOTS };                /* not a place, but a number in parked[] */
 
 static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
 static int parked_count;
@@ -595,8 +596,8 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* The article logs it.  A sender that speaks `notices` is told as well, so it must have room
- * for that.  Returns like deliver(). */
+/* Logs that the recipient is absent.  A sender that speaks `notices` is told as well, so it
+ * needs room for that.  Returns like deliver(). */
 static int report_absent(const struct message *m)
 {
     struct client *from = find_user(m->from);
@@ -689,8 +690,8 @@ static const struct approach *approach;
 
 static void take_request(struct client *c);     /* part 9 */
 
-/* Queues the last thing that c is sent.  The outbox's content goes out before it.  After
- * that, a CLOSING client is still read. */
+/* Queues a Close, the last frame for c, behind what its outbox holds.  If `next` is CLOSING,
+ * c is still read. */
 static void send_close(struct client *c, int code, const char *reason, enum state next)
 {
     if (c->broken) {
@@ -701,7 +702,7 @@ static void send_close(struct client *c, int code, const char *reason, enum stat
     enter(c, next);
 }
 
-/* Sends the message, or parks its sender: then it stays in the inbox. */
+/* Sends the message, or leaves it in the inbox and parks its sender. */
 static void send_or_park(struct client *c, const struct message *m)
 {
     int place = approach->send(m);
@@ -831,8 +832,8 @@ static bool wants_input(const struct client *c)
         || (c->state == OPEN && !is_parked(slot_of(c)));
 }
 
-/* One read brings FULL bytes at most.  A longer read could fill the recipient's outbox.  The
- * sender would then be parked although the kernel can still take bytes. */
+/* One read brings FULL bytes at most.  A longer read could fill the recipient's outbox, and
+ * park the sender, before flush_all has given the kernel anything. */
 static void receive(struct client *c)
 {
     size_t room = BUFFER_SIZE - c->in_used;
@@ -886,9 +887,9 @@ static void flush_all(void)
     }
 }
 
-/* c was parked, and its place is open.  If it was not read in this turn, it is read now,
- * because poll did not watch it.  Otherwise clients with more in their inboxes would get a
- * larger share of the outbox.  (It is not read twice, or the turn might never end.) */
+/* c was parked, and its place is open.  poll did not watch it, so it is read here: a client
+ * with an empty inbox would get less of the outbox than the others.  But it is read once a
+ * turn, or the turn might never end. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -913,8 +914,8 @@ static void admit_newcomers(void)
             i++;
 }
 
-/* While the router was parked, no user joined, and none was removed.  This is done first: the
- * router may be parked again at once. */
+/* While the router was parked, no user joined, and none was removed.  Both happen now, before
+ * the router can be parked again. */
 static void continue_router(void)
 {
     unpark(ROUTER);
@@ -1029,7 +1030,8 @@ static union address own_address(int fd)
     return a;
 }
 
-/* Advice is typed into a shell.  Can these bytes from the network be a part of it? */
+/* People type the server's advice into a shell.  Are these bytes from the network safe
+ * there? */
 static bool is_harmless_in_shells(const uint8_t *bytes, size_t len)
 {
     static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:/_-[]";
@@ -1067,7 +1069,7 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     const char *host = here.text;
     int len = (int)strlen(host);
 
-    if (is_harmless_in_shells(buf + r->host.at, r->host.len)) {
+    if (r->host.len > 0 && is_harmless_in_shells(buf + r->host.at, r->host.len)) {
         host = (const char *)buf + r->host.at;
         len = (int)r->host.len;
     }
@@ -1078,7 +1080,7 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     respond(c, 426, body, r->head);
 }
 
-/* The advice has to work. */
+/* Would chat -o accept it? */
 static bool may_be_named(const uint8_t *origin, size_t len)
 {
     struct ws_origin o;
@@ -1103,7 +1105,7 @@ static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_
 
 /* ---- The page ----
  * The client of everybody who has only a browser.  It is one text that needs no other
- * file, of at most 4,095 characters, because C99 promises no longer literal.  The script
+ * file, of at most 4,095 characters: C99 promises no more for a literal.  The script
  * shows messages as text, never as HTML. */
 
 static const char page[] =                      /* %s: who is online */
@@ -1233,7 +1235,7 @@ static void name_address(struct client *c, const uint8_t *buf, const struct ws_r
     respond(c, 200, body, r->head);
 }
 
-/* It is not logged: the page joins next, and asks for itself again to see who is online. */
+/* It is not logged: the page joins next, and is fetched again to see who is online. */
 static void show_page(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
     char body[sizeof page + ONLINE_SIZE], online[ONLINE_SIZE];
@@ -1246,8 +1248,8 @@ static void show_page(struct client *c, const uint8_t *buf, const struct ws_requ
     respond(c, 200, body, r->head);
 }
 
-/* A user is in the table before its 101 goes out.  So a message arrives even if it is sent
- * to the user the moment it sees the 101. */
+/* A user is in the table before its 101 goes out.  So a message that somebody sends to it
+ * from then on arrives. */
 static void admit(struct client *c)
 {
     char accept[WS_ACCEPT_LEN + 1], headers[256];
@@ -1404,7 +1406,7 @@ static void expire(struct client *c)
         drop(c, why);
     }
     if (deadline_of(c) > now)
-        return;
+        return;                 /* the kernel took something */
     if (c->state == REQUEST && c->in_used > 0) {
         refuse(c, c->in, &late);
     } else if (c->state == OPEN && c->pinged == 0) {
@@ -1451,7 +1453,7 @@ static void remove_client(struct client *c)
     free_seat(c);
 }
 
-/* From the last to the first: a client that moves away swaps its seat with one that was
+/* From the last to the first: a removed client swaps its seat with one that was
  * visited already. */
 static void remove_dead(void)
 {
@@ -1460,7 +1462,7 @@ static void remove_dead(void)
             remove_client(&clients[seats[i]]);
 }
 
-/* When stopping, the server waits until then for the peers to take what is queued. */
+/* Until when does a stopping server wait for the peers to take what is queued? */
 static int64_t end_of_stopping(void)
 {
     int64_t last = stop_began;
@@ -1489,7 +1491,7 @@ static struct client *oldest_evictable(void)
     return oldest;
 }
 
-/* The system lacks something.  To call it again at once would only burn time. */
+/* The system lacks something.  A second call at once would only burn time. */
 static void log_failure(const char *call)
 {
     log_line("cannot %s: %s; trying again in %d ms", call, strerror(errno), PAUSE_MS);
@@ -1504,7 +1506,7 @@ static int watched_slot[1 + LISTENERS + SLOTS];         /* whose it is, or NONE 
 
 static int signal_pipe[2];      /* a signal handler writes a byte, to end poll */
 static int listeners[LISTENERS], listener_count;
-static int64_t accept_again;    /* no accept() before */
+static int64_t accept_again;    /* the next accept(), not earlier */
 
 static void watch(int i, int fd, int events, int slot)
 {
@@ -1525,7 +1527,7 @@ static int watch_clients(int count)
     return n;
 }
 
-/* A full table can't take another connection: poll skips a descriptor below 0. */
+/* While the table is full, NONE stands for a listener: poll skips it. */
 static void watch_listeners(void)
 {
     bool may_accept = now >= accept_again && (in_use < SLOTS || oldest_evictable() != NULL);
@@ -1600,8 +1602,8 @@ static void give_back(uint8_t **buffer)
     *buffer = NULL;
 }
 
-/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
- * among 1,000 idle users, ten times the price of a message.  So there are two looks: at
+/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each.
+ * Among 1,000 idle users, that is ten times the price of a message.  So there are two looks: at
  * the active clients, and at everyone.  A client is active if the server read from it, or
  * wrote to it, within the last 2 ms.  So is every client in a request or on its way out.
  *
@@ -1609,7 +1611,7 @@ static void give_back(uint8_t **buffer)
  *   for 2 ms, nothing happened; or all           everyone       until a deadline
  *     clients are active
  *   the last look at everyone is older than      everyone       not at all
- *     2 us for each client, or than 20 ms
+ *     2 us * clients, or than 20 ms
  *   else                                         the active     until 2 ms are over
  *
  * It never sleeps if a parked client can continue.  Deadlines are checked with each look
@@ -1617,8 +1619,8 @@ static void give_back(uint8_t **buffer)
 
 enum {
     LATELY_MS = 2,
-    LOOK_US = 2,                /* for each client, until the next look at everyone */
-    LOOK_MAX_MS = 20            /* the same, for any number of clients */
+    LOOK_US = 2,                /* times clients: until the next look at everyone */
+    LOOK_MAX_MS = 20            /* but not longer than this */
 };
 
 static void set_active(struct client *c)
@@ -1652,7 +1654,7 @@ static int choose_look(int64_t *until)
 }
 
 /* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
- * That costs 4 to 6 us of 24 for a message among idle users.  So poll has no timeout: an
+ * Among idle users, that is 4 to 6 of 24 us a message.  So poll gets no timeout: an
  * alarm ends it, by a byte in the signal pipe.  The server does not cancel an alarm.  Most
  * come too early, because the deadline has moved on.  That is harmless.
  * (setitimer is XSI, and no longer in POSIX.1-2024.) */
@@ -1729,8 +1731,8 @@ static bool evict(void)
     return true;
 }
 
-/* Is there a seat for one more user?  Half-open connections cannot keep users out.  But if
- * clients that must stay have all seats, evicting the others is of no use. */
+/* Is there a seat for one more user?  Clients that can be evicted keep no user out.  But if
+ * CLIENTS clients must stay, evicting the others makes no room. */
 static bool make_room(void)
 {
     while (in_use >= CLIENTS) {
@@ -1764,8 +1766,8 @@ static bool is_out_of_descriptors(int error)
     return error == EMFILE || error == ENFILE;
 }
 
-/* Returns a connection, or NONE.  Without descriptors, accept() fails even if there is no
- * connection: only if one is known to be waiting, a descriptor is freed for it. */
+/* Returns a connection, or NONE.  Without descriptors, accept() fails even if nobody
+ * waits.  So a descriptor is freed only if a connection is known to wait. */
 static int accept_one(int listener, union address *a, bool waiting)
 {
     int fd;
@@ -1872,7 +1874,7 @@ static void obey_signals(void)
 {
     char bytes[64];
     if (read(signal_pipe[0], bytes, sizeof bytes) > 0)
-        alarm_at = NEVER;       /* it rang; or else it is set once more, which is harmless */
+        alarm_at = NEVER;       /* perhaps it rang; if not, to set it again is harmless */
     if (stop_signal != 0 && stop_began == 0)
         stop((int)stop_signal);
 }
@@ -1890,7 +1892,7 @@ static void turn(void)
         expire_all();
     continue_parked();
     if (watched[0].revents != 0)
-        obey_signals();         /* at the end: what is parked was tried once */
+        obey_signals();         /* after continue_parked: a stop loses what still waits */
     flush_all();
     remove_dead();
     set_inactive();
@@ -1924,7 +1926,8 @@ static void open_standard_descriptors(void)
         close(fd);
 }
 
-/* Signals that the parent process blocked would stay blocked.  nohup has SIGHUP ignored. */
+/* Signals that the parent process blocked would stay blocked.  SIGHUP stays ignored if it
+ * was: nohup does that. */
 static void catch_signals(void)
 {
     static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
@@ -1973,7 +1976,7 @@ static void raise_descriptor_limit(void)
                 "(ulimit -n)\n", (uintmax_t)unused, CLIENTS, (uintmax_t)limit.rlim_cur);
 }
 
-/* Some systems' poll takes no more entries than there may be descriptors, macOS 10,240. */
+/* On some systems, poll takes no more entries than the descriptor limit (macOS: 10,240). */
 static void test_poll(void)
 {
     struct rlimit limit;
@@ -2056,8 +2059,9 @@ static void die_of_listening(const union address *a, const char *port, int error
     die("cannot listen on %s: %s", name_of(a).text, strerror(error));
 }
 
-/* Listens on all that one -l names.  Some of it may be missing on this machine, but not all,
- * unless it is `optional`.  Returns false, errno set, if port 0 led to a port that is in use. */
+/* Listens on each address of one -l.  At least one must exist on this machine, unless
+ * `optional` is set.  Returns false, errno set, if the port that the first address got for
+ * port 0 is in use here. */
 static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
@@ -2091,8 +2095,8 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
 }
 
 /* By default: the loopback addresses, without asking a resolver for a name.  With port 0
- * the first address gets a free port, and the others the same one: if that is in use at
- * another address, all try again. */
+ * the first address gets a free port, and the others need the same.  If one cannot get it,
+ * all try again. */
 static void listen_or_die(const char *const *hosts, int count, const char *port)
 {
     static const char *const loopback[] = { "127.0.0.1", "::1" };

@@ -184,7 +184,7 @@ static bool is_token(const struct head *h, struct ws_view v)
     return v.len > 0;
 }
 
-/* 9.1: a quoted value must be a token, too, without its quotes and backslashes. */
+/* 9.1: without quotes and backslashes, a quoted value must be a token, too. */
 static bool is_quoted_token(const struct head *h, struct ws_view v)
 {
     size_t end = v.at + v.len;  /* behind the last quote */
@@ -199,7 +199,7 @@ static bool is_quoted_token(const struct head *h, struct ws_view v)
     return true;
 }
 
-/* 9.1: a name, or a name, "=" and a value. */
+/* 9.1: a name, with or without "=" and a value. */
 static bool is_parameter(const struct head *h, struct ws_view v)
 {
     size_t from = v.at, end = v.at + v.len;
@@ -515,8 +515,7 @@ static bool is_leap(int year)
 }
 
 /* RFC 9110 sections 6.6.1 and 5.6.7:  Date: Sun, 06 Nov 1994 08:49:37 GMT
- * The names must be English, but strftime takes them from the locale.  gmtime may
- * read files. */
+ * By hand: strftime takes the names from the locale, and gmtime may read files. */
 static void write_date(char *out, size_t cap, time_t when)
 {
     static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
@@ -949,7 +948,7 @@ static bool take_payload(struct ws_decoder *d, uint8_t *buf, size_t len)
     d->end += n;
     d->at += n;
     d->left -= n;
-    /* Nothing to check if a binary message's first fault is known, or for ASCII. */
+    /* No check for ASCII, nor after the first fault of a binary message. */
     if (d->bad != 0 || (ascii && d->utf8.missing == 0))
         return true;
     bad = utf8_check(&d->utf8, buf, from, d->end);

@@ -61,7 +61,7 @@ struct ws_request {
     const char *reason;         /* the fault, in words for the user; or NULL */
     struct ws_view seen;        /* the faulty value, if there is one */
     bool head;                  /* the method is HEAD: send no body */
-    bool html;                  /* Accept lists text/html, as a browser's does, not with q=0 */
+    bool html;                  /* Accept lists text/html, but not with q=0: a browser */
     bool offers;                /* the client offered our subprotocol */
     struct ws_view host;        /* value of Host */
     struct ws_view origin;      /* value of Origin; browsers send it */
@@ -200,7 +200,7 @@ struct ws_decoder {
     uint8_t mask[4];            /* mask[0] belongs to the next payload byte */
     struct ws_utf8 utf8;
     uint8_t type;               /* WS_TEXT or WS_BINARY; 0 between messages */
-    bool in_frame;              /* a data frame's header was read, not its end */
+    bool in_frame;              /* a data frame has begun, but not ended */
     bool fin;                   /* this frame ends the message */
     bool whole;                 /* ws_next has returned the message */
 };
