@@ -145,7 +145,7 @@ A frame op=close code=1000 "bye"
 A expect close 1000
 END
     all_happened
-    diff - <(grep -v '^shim: ' "$CHAT_LOG" | sed 's/:[0-9]*$/:PORT/') <<'END'
+    diff - <(grep -vE '^(shim|chat): ' "$CHAT_LOG" | sed 's/:[0-9]*$/:PORT/') <<'END'
 user 1 joined from 127.0.0.1:PORT
 user 1 -> user 1: "hi"
 ! user 1: bad message: nonsense

@@ -369,7 +369,7 @@ class Trip:
         """Passes the hop where the server stands."""
         names = stack()
         if names[-1] not in self.points:
-            raise Problem('the server stopped in ' + names[-1])
+            raise Problem('the server stopped in %s' % names[-1])      # None: a libc without symbols
         self.trail = [hop for hop in self.trail
                       if hop.depth < len(names) and names[hop.depth - 1] == hop.name]
         self.trail.append(Hop(names[-1], len(names), self.points[names[-1]].line))
@@ -511,24 +511,23 @@ def go_through(trip, one, two):
 
 
 def fill(trip, one):
-    """User 1 writes to user 2, who does not read, until the outbox of user 2 is full.  The last
-    message is large, so that the outbox stays full if the kernel takes some bytes more."""
-    slot, written = number('slot_of(find_user(2))'), 0
+    """User 1 writes to user 2, who does not read, until the outbox of user 2 is full.  A little
+    later the kernels may take some bytes more, so the last message makes it more than full."""
+    slot, sizes = number('slot_of(find_user(2))'), []
     while number('is_open(%d)' % slot):
         log = content('log')
-        size = 60000 if number('clients[%d].out_used' % slot) > 30000 else 2000
-        one.write('{"recipient_id":2,"message":"%s"}' % ('.' * size))
+        sizes.append(2000 if number('clients[%d].out_used' % slot) < 40000 else 60000)
+        one.write('{"recipient_id":2,"message":"%s"}' % ('.' * sizes[-1]))
         trip.until(lambda: content('log') != log)
-        written += 1
-    return written
+    return len(sizes) - 1
 
 
 def wait(trip, one, two):
     text = '{"recipient_id":2,"message":"still there?"}'
     say()
     title('A message that has to wait')
-    say('User 2 does not read. User 1 fills its outbox with %d messages, and then sends' % fill(trip, one))
-    say('                %s' % text)
+    say('User 2 does not read. User 1 sends it %d messages of 2,000 bytes, one' % fill(trip, one))
+    say('of 60,000, then %s' % text)
     say()
     say('From look to json_read, it takes the same way.')
     say()
