@@ -511,7 +511,7 @@ def go_through(trip, one, two):
 
 
 def fill(trip, one):
-    """User 1 writes to user 2, who does not read, until the outbox of user 2 is full.  A little
+    """User 1 writes to user 2, which does not read, until the outbox of user 2 is full.  A little
     later the kernels may take some bytes more, so the last message makes it more than full."""
     slot, sizes = number('slot_of(find_user(2))'), []
     while number('is_open(%d)' % slot):
