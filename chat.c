@@ -75,6 +75,7 @@ enum {
     TICK_MS = 500,              /* the clock moves on by this in one turn, at most */
     RETRY_MS = 100,             /* a full outbox is tried again after this, if a sender waits */
     PAUSE_MS = 100,             /* after accept or poll failed for want of memory */
+    CONTINUE_BATCH = 10000,     /* parked clients that continue in a turn, at most */
     ACCEPT_BATCH = 64,          /* connections accepted in a turn, at most: users must not wait */
     SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: its default is megabytes, and
                                  * hides for long that a peer does not read */
@@ -180,7 +181,6 @@ struct client {
     bool stuck;                 /* the kernel took less than all: flush_all leaves it out */
 
     int64_t since;              /* when it was accepted, or began to leave */
-    int64_t read_at;            /* when it was last read */
     int64_t heard;              /* its last sign of life */
     int64_t pinged;             /* when a ping was queued after that; 0: none was */
     int64_t took;               /* the latest of three times: the kernel took a byte from the
@@ -841,7 +841,6 @@ static void receive(struct client *c)
     if (c->in == NULL)
         c->in = lend();
     n = read(c->fd, c->in + c->in_used, room < FULL ? room : FULL);
-    c->read_at = now;
     if (n > 0) {
         c->in_used += (size_t)n;
         note_life(c);
@@ -888,8 +887,7 @@ static void flush_all(void)
 }
 
 /* c was parked, and its place is open.  poll did not watch it, so it is read here: a client
- * with an empty inbox would get less of the outbox than the others.  But it is read once a
- * turn, or the turn might never end. */
+ * with an empty inbox would get less of the outbox than the others. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -901,7 +899,7 @@ static void continue_client(struct client *c)
     if (held.token != NULL)
         send_or_park(c, &held);
     handle_inbox(c);
-    if (c->read_at != now && c->state == OPEN && wants_input(c))
+    if (c->state == OPEN && wants_input(c))
         receive(c);
 }
 
@@ -925,10 +923,12 @@ static void continue_router(void)
 }
 
 /* A client that is parked again goes to the end of the array.  So this loop reaches it again,
- * after all others. */
+ * after all others.  It ends when all places are full, or after CONTINUE_BATCH: messages to
+ * nobody fill no place. */
 static void continue_parked(void)
 {
-    for (int i = 0; i < parked_count; ) {
+    int left = CONTINUE_BATCH;
+    for (int i = 0; i < parked_count && left > 0; ) {
         int who = parked[i];
         if (!is_open(waits_at[who])) {
             i++;
@@ -937,6 +937,7 @@ static void continue_parked(void)
             i = 0;              /* the queue and the door may be open now: start again */
         } else {
             continue_client(&clients[who]);
+            left--;
         }
     }
 }

@@ -293,3 +293,37 @@ END
         done
     } | play
 }
+
+# ---- A turn that ends
+
+# flood: a user that writes to nobody as fast as the server reads, with the mask 01 01 01 2a.
+# `yes` ends each frame with a line break, and the mask makes a space of it.
+flood() {
+    local text='{"recipient_id":999,"message":"xx"}' masked= i
+    for ((i = 0; i < 35; i++)); do
+        masked=$masked$(printf '\\%03o' $(($(printf '%d' "'${text:i:1}") ^ (i % 4 == 3 ? 0x2a : 1))))
+    done
+    exec 6<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' >&6
+    printf 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n' >&6
+    exec yes "$(printf "\\201\\244\\001\\001\\001\\052$masked")" >&6
+}
+
+# Both wait for the router when it goes on.  Nothing that they send fills an outbox.
+@test "router: two users that flood nobody do not keep the others from being served" {
+    start_chat -a router
+    flood 3>&- & FLOODS=$!
+    flood 3>&- & FLOODS="$FLOODS $!"
+    { echo 'run until [ "$(grep -c " joined from " "$CHAT_LOG")" -eq 2 ]; do sleep 0.05; done'
+      sed 's/user 2/user 4/' <<<"$(stalled)"
+      cat <<'END'
+log user 1 waits for the router
+log user 2 waits for the router
+B expect said A 60000 9
+C quiet
+C say D 20
+D expect said C 20
+END
+    } | play
+    kill $FLOODS
+}
