@@ -123,6 +123,12 @@ files_of_test() {
     echo bin
 }
 
+@test "README: the test that its exercises name exists" {
+    local name
+    name=$(tr '\n' ' ' <"$ROOT/README.md" | sed 's/.*The \*nobody test\*[^*]*\*\([^*]*\)\*.*/\1/')
+    grep -qF "@test \"$name\" {" "$BATS_TEST_DIRNAME/messages.bats"
+}
+
 @test "test/README.md: it has one line for each file and folder of test/, and no other" {
     sed -n 's/^| `\([^`/]*\)\/*` |.*/\1/p' "$BATS_TEST_DIRNAME/README.md" | sort \
         >"$BATS_TEST_TMPDIR/lines"
