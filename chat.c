@@ -232,6 +232,7 @@ static int slot_of(const struct client *c)
     return (int)(c - clients);
 }
 
+/* c, and the client in that seat, swap seats. */
 static void move_to_seat(struct client *c, int seat)
 {
     struct client *other = &clients[seats[seat]];
@@ -418,7 +419,7 @@ static void put_notice(struct client *c, const char *format, ...)
     char token[REPLY_MAX - WS_HEADER_MAX - JSON_AROUND];
     uint8_t *out;
     va_list args;
-    size_t len;
+    size_t len, header;
 
     if (c->broken)
         return;
@@ -429,9 +430,8 @@ static void put_notice(struct client *c, const char *format, ...)
     len = strlen(token);
     token[len++] = '"';         /* over the NUL */
     out = outbox_end(c, REPLY_MAX);
-    c->out_used += ws_write_header(out, WS_OP_TEXT, json_size(0, len));
-    out = outbox_end(c, REPLY_MAX - WS_HEADER_MAX);
-    c->out_used += json_write(out, 0, (const uint8_t *)token, len);
+    header = ws_write_header(out, WS_OP_TEXT, json_size(0, len));
+    c->out_used += header + json_write(out + header, 0, (const uint8_t *)token, len);
 }
 
 /* ---- 5. Places, and waiting ---------------------------------------------------------------
@@ -805,7 +805,8 @@ static void handle_inbox(struct client *c)
             break;
     }
     if (is_parked(slot) || c->state == REQUEST)
-        return;                 /* held.token points into the inbox: nothing may move */
+        return;                 /* nothing may move: held.token points into the inbox, and a
+                                 * request is parsed from its first byte */
     c->in_used = c->state == OPEN ? ws_keep(&c->ws, c->in, c->in, c->in_used) : 0;
     if (c->in_used == 0)
         empty_inbox(c);
@@ -1435,6 +1436,7 @@ static bool may_be_freed(const struct client *c)
     return waiters[slot_of(c)] == 0 && (c->id == 0 || !is_parked(ROUTER));
 }
 
+/* c is active: enter() makes every DEAD client active. */
 static void free_seat(struct client *c)
 {
     move_to_seat(c, --active);
@@ -1570,7 +1572,7 @@ static int look(void)
         watched[0].revents = POLLIN;    /* a signal may have come */
     }
     move_clock();
-    if (found > (watched[0].revents != 0 ? 1 : 0))
+    if (found > (watched[0].revents != 0 ? 1 : 0))      /* more than the signal pipe */
         last_found = now;
     if (seats_watched == in_use && found >= 0)  /* not cut short by a signal */
         last_full_look = now;
@@ -1668,6 +1670,7 @@ static int timeout_until(int64_t until)
     struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
     if (us <= 0)
         return 0;
+    /* An alarm that rings earlier is enough. */
     if (until != NEVER && !(now < alarm_at && alarm_at <= until)) {
         setitimer(ITIMER_REAL, &in, NULL);
         alarm_at = until;
