@@ -77,7 +77,7 @@ enum {
     PAUSE_MS = 100,             /* after accept or poll failed for want of memory */
     CONTINUE_BATCH = 10000,     /* parked clients that continue in a turn, at most */
     ACCEPT_BATCH = 64,          /* connections accepted in a turn, at most: users must not wait */
-    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel: its default is megabytes, and
+    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel.  Its default is megabytes: it
                                  * hides for long that a peer does not read */
     LISTENERS = 16,             /* sockets to listen on; a name can have several addresses */
     REPEATS = 8,                /* of option -l, and of option -o */
@@ -127,7 +127,7 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    '------------------- remove_client(), the only close() of a client -------'
  *
  * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
- * to DRAINING if the end of input comes first.  Any client can turn to DEAD: a read failed,
+ * to DRAINING if the input ends before all is written.  Any client can turn to DEAD: a read failed,
  * or a deadline passed.  At two of the deadlines, the server sends something first:
  * 408 after half a request, a ping to a silent user. */
 
@@ -152,7 +152,7 @@ struct message {
     int64_t from, to;           /* user ids */
     const uint8_t *token;       /* the JSON string, quotes and all */
     size_t len;
-    int waited_at;              /* where it made its sender wait: a place of part 5, or NONE */
+    int waited_at;              /* where it waited last: a place of part 5, or NONE */
 };
 
 union address {                 /* of a peer, or our own */
@@ -182,7 +182,7 @@ struct client {
 
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
-    int64_t pinged;             /* when a ping was queued after that; 0: none was */
+    int64_t pinged;             /* when a ping was queued since it was heard; 0: none was */
     int64_t took;               /* the latest of three times: the kernel took a byte from the
                                  * outbox; the state changed; a first sender was parked at it */
     int64_t tried;              /* when a write was last tried */
@@ -372,8 +372,8 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* c can't be reached any more.  Two things are lost: its outbox, and `from` bytes that it
- * sent. */
+/* c can't be reached any more.  Its outbox is lost, and a number of bytes that it sent,
+ * `from`. */
 static void log_gone(const struct client *c, const char *why, size_t from)
 {
     if (c->id != 0 && c->out_used + from > 0)
@@ -486,8 +486,8 @@ static bool is_open(int place)
     return !is_reachable(&clients[place]) || clients[place].out_used < FULL;
 }
 
-/* A new message also waits if others wait there.  A message that waited there before waits
- * only for room. */
+/* A new message also waits if others wait there.  A message that has waited there needs only
+ * room. */
 static bool must_wait(const struct message *m, int place)
 {
     return !is_open(place) || (waiters[place] > 0 && m->waited_at != place);
@@ -887,8 +887,8 @@ static void flush_all(void)
     }
 }
 
-/* c was parked, and its place is open.  poll did not watch it, so it is read here: a client
- * with an empty inbox would get less of the outbox than the others. */
+/* c was parked, and its place is open.  poll did not watch it, so it is read here.
+ * Otherwise a client with an empty inbox would get less room than the others. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -924,8 +924,8 @@ static void continue_router(void)
 }
 
 /* A client that is parked again goes to the end of the array.  So this loop reaches it again,
- * after all others.  It ends when all places are full, or after CONTINUE_BATCH: messages to
- * nobody fill no place. */
+ * after all others.  It ends when all places are full.  Messages to nobody fill none, so
+ * CONTINUE_BATCH ends it, too. */
 static void continue_parked(void)
 {
     int left = CONTINUE_BATCH;
@@ -975,7 +975,7 @@ static void respond(struct client *c, int status, const char *body, bool head)
     const char *headers = status == 200 ? "Cache-Control: no-store\r\nVary: Accept\r\n" : "";
     c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), headers, body, head);
     enter(c, CLOSING);
-    flush(c);                   /* at once: then it lingers, and can be evicted */
+    flush(c);                   /* at once: a client that lingers can be evicted */
 }
 
 static void refuse(struct client *c, const uint8_t *buf, const struct ws_request *r)
@@ -1237,7 +1237,7 @@ static void name_address(struct client *c, const uint8_t *buf, const struct ws_r
     respond(c, 200, body, r->head);
 }
 
-/* It is not logged: the page joins next, and is fetched again to see who is online. */
+/* It is not logged.  The page joins next, which is, and fetches itself every 3 s. */
 static void show_page(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
     char body[sizeof page + ONLINE_SIZE], online[ONLINE_SIZE];
@@ -1352,7 +1352,7 @@ static void all_written(struct client *c)
     }
 }
 
-/* Is somebody parked at its full outbox?  Then the server tries to write every RETRY_MS.
+/* Is somebody parked at its full outbox?  Then the server tries a write every RETRY_MS.
  * POLLOUT comes late: on Linux, when a third of the kernel's buffer is free. */
 static bool is_waited_for(const struct client *c)
 {
@@ -1384,7 +1384,7 @@ static int64_t deadline_of(const struct client *c)
     }
 }
 
-/* 5.5.2.  If the outbox is full, the bytes that wait there serve as the ping. */
+/* 5.5.2.  If the outbox is full, no ping is needed: to take bytes from it is a sign of life, too. */
 static void ping(struct client *c)
 {
     if (is_open(slot_of(c)))
@@ -1530,7 +1530,7 @@ static int watch_clients(int count)
     return n;
 }
 
-/* While the table is full, NONE stands for a listener: poll skips it. */
+/* If no connection can be accepted, the entry of a listener is NONE: poll skips it. */
 static void watch_listeners(void)
 {
     bool may_accept = now >= accept_again && (in_use < SLOTS || oldest_evictable() != NULL);
@@ -1622,8 +1622,8 @@ static void give_back(uint8_t **buffer)
 
 enum {
     LATELY_MS = 2,
-    LOOK_US = 2,                /* times clients: until the next look at everyone */
-    LOOK_MAX_MS = 20            /* but not longer than this */
+    LOOK_US = 2,                /* for each client: the time between looks at everyone */
+    LOOK_MAX_MS = 20            /* but it is not longer than this */
 };
 
 static void set_active(struct client *c)
@@ -1657,7 +1657,7 @@ static int choose_look(int64_t *until)
 }
 
 /* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
- * Among idle users, that is 4 to 6 of 24 us a message.  So poll gets no timeout: an
+ * Among idle users, a message then costs 4 to 6 us more.  So poll gets no timeout: an
  * alarm ends it, by a byte in the signal pipe.  The server does not cancel an alarm.  Most
  * come too early, because the deadline has moved on.  That is harmless.
  * (setitimer is XSI, and no longer in POSIX.1-2024.) */
@@ -1735,8 +1735,8 @@ static bool evict(void)
     return true;
 }
 
-/* Is there a seat for one more user?  Clients that can be evicted keep no user out.  But if
- * CLIENTS clients must stay, evicting the others makes no room. */
+/* Is there a seat for one more user?  Clients that can be evicted make way for it.  But if
+ * CLIENTS clients must stay, there is no room, and none is evicted. */
 static bool make_room(void)
 {
     while (in_use >= CLIENTS) {
@@ -2064,8 +2064,8 @@ static void die_of_listening(const union address *a, const char *port, int error
 }
 
 /* Listens on each address of one -l.  At least one must exist on this machine, unless
- * `optional` is set.  Returns false, errno set, if the port that the first address got for
- * port 0 is in use here. */
+ * `optional` is set.  Returns false, errno set, if port 0 gave the first address a port that
+ * is in use here. */
 static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };

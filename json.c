@@ -54,13 +54,12 @@ static bool is_plain(uint8_t byte)
 
 /* Looks for special bytes in 8 bytes at once.  A byte is special if it is not plain: a
  * quote, a backslash or a control character.  The result is 0 if none is special.
- * Otherwise the top bit of each special byte is set.  (The borrow can set that of the next
- * higher byte, too.)
+ * Otherwise the top bit of each special byte is set.  (A borrow can set the next higher
+ * byte's, too.)
  *   - Subtracting n from a byte below n gives a negative result: its top bit is set.
  *   - Flipping bit 1 turns a quote, 0x22, into 0x20.  A control character stays below
  *     0x20.  So one subtraction of 0x21 finds both.
- *   - Flipping the bits of 0x5C turns only a backslash into 0.  So a subtraction of 1 finds
- *     it.
+ *   - Exclusive or with 0x5C turns only a backslash into 0.  So a subtraction of 1 finds it.
  *   - The bytes of a character beyond ASCII have the top bit set from the start.
  *     "& ~word" clears it. */
 static uint64_t special(const uint8_t *text, size_t i)
@@ -300,7 +299,7 @@ struct token {
 };
 
 /* Does the key equal the name?  Both have their quotes.  The last quote is compared
- * without decoding: an escaped one does not end the key. */
+ * without decoding: an escaped quote does not end the key. */
 static bool unescapes_to(const struct scan *s, size_t i, const char *name)
 {
     for (; name[1] != '\0'; name++)

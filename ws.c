@@ -126,7 +126,7 @@ static size_t find(const struct head *h, size_t from, size_t to, int c)
     return from;
 }
 
-/* Returns the part of a list that begins at *from.  Moves *from behind the next
+/* Returns the part of a list that begins at *from.  *from is then behind the next
  * separator, or beyond `end` after the last part. */
 static struct ws_view next_part(const struct head *h, size_t *from, size_t end, int separator)
 {
@@ -184,7 +184,7 @@ static bool is_token(const struct head *h, struct ws_view v)
     return v.len > 0;
 }
 
-/* 9.1: without quotes and backslashes, a quoted value must be a token, too. */
+/* 9.1: what a quoted value stands for must be a token, too. */
 static bool is_quoted_token(const struct head *h, struct ws_view v)
 {
     size_t end = v.at + v.len;  /* behind the last quote */
@@ -428,8 +428,8 @@ static void judge_upgrade(const struct head *h, struct ws_request *r, const stru
 }
 
 /* The Upgrade header asks for an upgrade.  A client that sends only a key or a version
- * wants one, too.  The page for a plain GET would not help its user, so it gets a 400
- * that names the missing header. */
+ * wants one, too.  The answer to a plain GET would not help it, so a 400 names the
+ * missing header. */
 static void judge(const struct head *h, struct ws_request *r, const struct fields *f)
 {
     bool asks = !r->head && (f->upgrade || f->keys > 0 || f->versions > 0);
@@ -805,7 +805,7 @@ static uint64_t big_endian(const uint8_t *buf, size_t from, size_t to)
     return n;
 }
 
-/* Reads the frame header at buf[d->at].  Checks each byte as soon as it arrives.
+/* Reads the frame header at buf[d->at].  Checks each field as soon as it is there.
  * Returns true if h is set.  Otherwise e->reason is the fault, or NULL if the
  * function needs more bytes. */
 static bool read_header(const struct ws_decoder *d, const uint8_t *buf, size_t len,
@@ -948,7 +948,7 @@ static bool take_payload(struct ws_decoder *d, uint8_t *buf, size_t len)
     d->end += n;
     d->at += n;
     d->left -= n;
-    /* No check for ASCII, nor after the first fault of a binary message. */
+    /* ASCII needs no check, nor does a binary message after its first fault. */
     if (d->bad != 0 || (ascii && d->utf8.missing == 0))
         return true;
     bad = utf8_check(&d->utf8, buf, from, d->end);

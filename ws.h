@@ -36,7 +36,7 @@ void sha1(const uint8_t *data, size_t len, uint8_t digest[SHA1_SIZE]);
 size_t base64_encode(const uint8_t *data, size_t len, char *out);
 
 /* Decodes base64 with its padding into out.  Returns false if the text is malformed or
- * decodes to more than cap bytes.  If not, *size is the number of bytes written. */
+ * decodes to more than cap bytes.  Otherwise *size is the number of bytes written. */
 bool base64_decode(const char *text, size_t len, uint8_t *out, size_t cap, size_t *size);
 
 /* ---- ws.c, part 1: the opening handshake (RFC 6455 section 4.2) --------------- */
@@ -135,7 +135,7 @@ bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
                     const struct ws_origin *allowed, int count);
 
 /* Would ws_may_connect let in a page that was opened at the Host of this request?
- * Its origin has that host, and either scheme: a proxy may add TLS. */
+ * Its origin has that host, with http or https: a proxy may add TLS. */
 bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
                  const struct ws_origin *allowed, int count);
 
