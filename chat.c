@@ -249,7 +249,7 @@ static bool is_reachable(const struct client *c)
     return c->state == OPEN && !c->broken;
 }
 
-/* c is alive: a byte came, or a full kernel buffer takes bytes again. */
+/* c is alive: a byte came, or a full kernel buffer takes bytes again.  Or c is read again. */
 static void note_life(struct client *c)
 {
     c->heard = now;
@@ -612,7 +612,7 @@ static int report_absent(const struct message *m)
     return NONE;
 }
 
-/* Delivers the message and returns NONE.  If the message must wait, it does nothing and
+/* Delivers the message, or reports that it can't be, and returns NONE.  If the message must wait, it does nothing and
  * returns the place to wait at: the outbox of its recipient, or of its sender. */
 static int deliver(const struct message *m)
 {
@@ -627,7 +627,7 @@ static int deliver(const struct message *m)
 }
 
 /* ---- Approach A: the router --------------------------------------------------------------
- * All messages pass through one queue, and only router_run() takes them out.  It waits for
+ * All messages pass through one queue, and router_run() takes them out.  It waits for
  * room for the first one.  Meanwhile all messages behind it wait, too. */
 
 static struct queued {
@@ -1082,7 +1082,7 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     respond(c, 426, body, r->head);
 }
 
-/* Would chat -o accept it? */
+/* Can it stand in the advice, and would chat -o accept it? */
 static bool may_be_named(const uint8_t *origin, size_t len)
 {
     struct ws_origin o;
@@ -1408,7 +1408,7 @@ static void expire(struct client *c)
         drop(c, why);
     }
     if (deadline_of(c) > now)
-        return;                 /* the kernel took something */
+        return;                 /* it has moved */
     if (c->state == REQUEST && c->in_used > 0) {
         refuse(c, c->in, &late);
     } else if (c->state == OPEN && c->pinged == 0) {
@@ -1687,7 +1687,7 @@ static void set_option(int fd, int level, int name, int value)
 
 static void set_options(int fd)
 {
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);        /* a lone message waits for nothing */
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);        /* small messages go out at once */
     set_option(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
 }
 
@@ -1930,7 +1930,7 @@ static void open_standard_descriptors(void)
         close(fd);
 }
 
-/* Signals that the parent process blocked would stay blocked.  SIGHUP stays ignored if it
+/* Unblocks the signals that the server needs: its parent may have blocked them.  SIGHUP stays ignored if it
  * was: nohup does that. */
 static void catch_signals(void)
 {
@@ -2228,8 +2228,8 @@ static int read_options(int argc, char **argv, const char *hosts[REPEATS], const
     return count;
 }
 
-/* Sets every variable of the program to its first state, the options included.
- * (The buffers keep their bytes: nothing reads them before it has written them.) */
+/* Sets the program to its first state, the options included.  (Arrays keep their bytes if
+ * nothing reads them before it has written them.) */
 static void first_state(void)
 {
     memset(clients, 0, sizeof clients);

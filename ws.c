@@ -5,9 +5,8 @@
  *
  * Conventions
  *   - a position is an index into the caller's buffer, never a pointer
- *   - the checks follow the order of the bytes, and a fault is reported at the
- *     first byte that shows it
- *   - if there are several faults, only the first is reported
+ *   - in frames, the checks follow the order of the bytes
+ *   - if there are several faults, only one is reported
  *
  * Order: opening handshake (4.2), origins that may connect (10.2), frames (5.2),
  * messages (5.4, 8.1), closing (7.4), sending (5.1). */
@@ -875,9 +874,9 @@ static bool unmask(uint8_t *buf, size_t to, size_t from, size_t n, uint8_t mask[
 /* ---- Part 3: messages, sections 5.4 and 8.1 -------------------------------------- */
 
 /* The first byte of a character, RFC 3629 section 4.  It decides how many bytes follow
- * and which values the second byte may have.  Three kinds of bytes are refused:
- * encodings that are longer than necessary, UTF-16 surrogates, and characters beyond
- * U+10FFFF. */
+ * and which values the second byte may have.  These are refused:
+ * bytes that cannot begin a character, encodings that are longer than necessary, UTF-16
+ * surrogates, and characters beyond U+10FFFF. */
 static bool utf8_first(struct ws_utf8 *u, uint8_t b)
 {
     u->missing = b < 0x80 ? 0 : b < 0xE0 ? 1 : b < 0xF0 ? 2 : 3;
