@@ -127,9 +127,9 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    '------------------- remove_client(), the only close() of a client -------'
  *
  * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
- * to DRAINING if the input ends before all is written.  Any client can turn to DEAD: a read failed,
- * or a deadline passed.  At two of the deadlines, the server sends something first:
- * 408 after half a request, a ping to a silent user. */
+ * to DRAINING if the input ends before all is written.  A failed read or write, a deadline,
+ * or an eviction turns a client to DEAD.  At two of the deadlines, the server sends something
+ * first: 408 after half a request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -612,8 +612,9 @@ static int report_absent(const struct message *m)
     return NONE;
 }
 
-/* Delivers the message, or reports that it can't be, and returns NONE.  If the message must wait, it does nothing and
- * returns the place to wait at: the outbox of its recipient, or of its sender. */
+/* Delivers the message, or reports that its recipient is absent, and returns NONE.  If the
+ * message must wait, it does nothing and returns the place to wait at: the outbox of its
+ * recipient, or of its sender. */
 static int deliver(const struct message *m)
 {
     struct client *to = find_user(m->to);
@@ -1930,8 +1931,8 @@ static void open_standard_descriptors(void)
         close(fd);
 }
 
-/* Unblocks the signals that the server needs: its parent may have blocked them.  SIGHUP stays ignored if it
- * was: nohup does that. */
+/* Unblocks the signals that the server needs: its parent may have blocked them.  SIGHUP
+ * stays ignored if it was: nohup does that. */
 static void catch_signals(void)
 {
     static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
