@@ -138,7 +138,7 @@ enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 static const unsigned may_follow[] = {          /* the picture, as data */
     [FREE]      = BIT(REQUEST),
     [REQUEST]   = BIT(JOINING) | BIT(CLOSING) | BIT(DEAD),
-    [JOINING]   = BIT(OPEN) | BIT(DEAD),
+    [JOINING]   = BIT(OPEN) | BIT(CLOSING) | BIT(DEAD),
     [OPEN]      = BIT(CLOSING) | BIT(DRAINING) | BIT(DEAD),
     [CLOSING]   = BIT(DRAINING) | BIT(LINGERING) | BIT(DEAD),
     [DRAINING]  = BIT(DEAD),
@@ -1854,12 +1854,17 @@ static void close_listeners(void)
 
 static void close_for_stop(struct client *c)
 {
-    if (c->state == REQUEST || c->state == JOINING)
+    static const struct ws_request late = { .status = 503, .reason = "the server is stopping" };
+    if (c->state == REQUEST)
         enter(c, DEAD);
+    if (c->state == JOINING) {
+        unpark(slot_of(c));
+        refuse(c, c->in, &late);
+    }
     if (c->state != OPEN)
         return;
     log_left(c, "the server is stopping");
-    if (is_parked(slot_of(c)))
+    if (waiting_bytes(c) > 0)
         log_line("user %" PRId64 ": %zu bytes from it that waited are lost", c->id, waiting_bytes(c));
     unpark(slot_of(c));
     send_close(c, WS_GOING_AWAY, "the server is stopping", CLOSING);
@@ -1887,12 +1892,12 @@ static void obey_signals(void)
 static void turn(void)
 {
     int count = look();
-    for (int i = 0; i < listener_count; i++)
-        if (watched[1 + i].revents != 0)
-            accept_from(listeners[i]);
     for (int i = 1 + listener_count; i < count; i++)
         if (watched[i].revents != 0)
             handle_events(&watched[i], watched_slot[i]);
+    for (int i = 0; i < listener_count; i++)
+        if (watched[1 + i].revents != 0)
+            accept_from(listeners[i]);
     if (last_full_look == now)
         expire_all();
     continue_parked();

@@ -43,7 +43,7 @@ END
     await_end
 }
 
-@test "router: a client that waits to join a stopping server is closed" {
+@test "router: a client that waits to join a stopping server gets 503" {
     start_chat -a router
     play <<END
 $(stuffed)
@@ -52,9 +52,11 @@ A connect
 A send "GET / HTTP/1.1\r\n\r\n"
 A expect http 400
 signal TERM
+N expect http 503
 N expect eof
 END
     await_end
+    logged ": 503: the server is stopping"
     run ! logged "user 3"
 }
 
