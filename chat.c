@@ -77,8 +77,8 @@ enum {
     PAUSE_MS = 100,             /* after accept or poll failed for want of memory */
     CONTINUE_BATCH = 10000,     /* parked clients that continue in a turn, at most */
     ACCEPT_BATCH = 64,          /* connections accepted in a turn, at most: users must not wait */
-    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel.  Its default is megabytes: it
-                                 * hides for long that a peer does not read */
+    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel.  The default, megabytes, would
+                                 * hide for long that a peer does not read */
     LISTENERS = 16,             /* sockets to listen on; a name can have several addresses */
     REPEATS = 8,                /* of option -l, and of option -o */
     SHOWN_IDS = 100,            /* in the answers to a plain GET */
@@ -127,8 +127,8 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    '------------------- remove_client(), the only close() of a client -------'
  *
  * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
- * to DRAINING if the input ends before all is written.  A failed read or write, a deadline,
- * or an eviction turns a client to DEAD.  At two of the deadlines, the server sends something
+ * to DRAINING if the input ends before all is written.  A failed read, a deadline, or an
+ * eviction turns a client to DEAD.  At two of the deadlines, the server sends something
  * first: 408 after half a request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
@@ -182,7 +182,7 @@ struct client {
 
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
-    int64_t pinged;             /* when a ping was queued since it was heard; 0: none was */
+    int64_t pinged;             /* when a ping was queued after `heard`; 0: none was */
     int64_t took;               /* the latest of three times: the kernel took a byte from the
                                  * outbox; the state changed; a first sender was parked at it */
     int64_t tried;              /* when a write was last tried */
@@ -249,7 +249,7 @@ static bool is_reachable(const struct client *c)
     return c->state == OPEN && !c->broken;
 }
 
-/* c is alive: a byte came, or a full kernel buffer takes bytes again.  Or c is read again. */
+/* c is alive: a byte came, a full kernel buffer takes bytes again, or c was unparked. */
 static void note_life(struct client *c)
 {
     c->heard = now;
@@ -372,8 +372,8 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* c can't be reached any more.  Its outbox is lost, and a number of bytes that it sent,
- * `from`. */
+/* c can't be reached any more.  Lost are its outbox, and `from` of the bytes that it
+ * sent. */
 static void log_gone(const struct client *c, const char *why, size_t from)
 {
     if (c->id != 0 && c->out_used + from > 0)
@@ -463,7 +463,7 @@ static void put_notice(struct client *c, const char *format, ...)
  *              on waiting.  If not, user 4 continues, too. */
 
 enum { QUEUE = SLOTS, DOOR, PLACES };   /* places; a slot stands for its user's outbox */
-enum { ROUTER = SLOTS };                /* not a place, but a number in parked[] */
+enum { ROUTER = SLOTS };                /* no place: it stands for the router in parked[] */
 
 static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
 static int parked_count;
@@ -596,8 +596,8 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* Logs that the recipient is absent.  A sender that speaks `notices` is told as well, so it
- * needs room for that.  Returns like deliver(). */
+/* Logs that the recipient is absent.  A sender that speaks `notices` is told as well, once
+ * its own outbox has room.  Returns like deliver(). */
 static int report_absent(const struct message *m)
 {
     struct client *from = find_user(m->from);
@@ -653,7 +653,7 @@ static void router_run(void)
     }
 }
 
-/* In the article the router is a thread of its own.  Here it is called at once.  So the
+/* In the article the router is a thread of its own.  Here each send runs it.  So the
  * queue is empty unless the router is parked. */
 static int router_send(const struct message *m)
 {
@@ -889,7 +889,7 @@ static void flush_all(void)
 }
 
 /* c was parked, and its place is open.  poll did not watch it, so it is read here.
- * Otherwise a client with an empty inbox would get less room than the others. */
+ * Otherwise clients with more in their inboxes would take the room first. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -925,8 +925,8 @@ static void continue_router(void)
 }
 
 /* A client that is parked again goes to the end of the array.  So this loop reaches it again,
- * after all others.  It ends when all places are full.  Messages to nobody fill none, so
- * CONTINUE_BATCH ends it, too. */
+ * after all others.  It ends when all places are full.  Messages to nobody fill no place:
+ * CONTINUE_BATCH is for them. */
 static void continue_parked(void)
 {
     int left = CONTINUE_BATCH;
@@ -976,7 +976,7 @@ static void respond(struct client *c, int status, const char *body, bool head)
     const char *headers = status == 200 ? "Cache-Control: no-store\r\nVary: Accept\r\n" : "";
     c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), headers, body, head);
     enter(c, CLOSING);
-    flush(c);                   /* at once: a client that lingers can be evicted */
+    flush(c);                   /* at once: then c lingers, and can make room */
 }
 
 static void refuse(struct client *c, const uint8_t *buf, const struct ws_request *r)
@@ -1238,7 +1238,7 @@ static void name_address(struct client *c, const uint8_t *buf, const struct ws_r
     respond(c, 200, body, r->head);
 }
 
-/* It is not logged.  The page joins next, which is, and fetches itself every 3 s. */
+/* Not logged: the join that follows is, and the page fetches itself every 3 s. */
 static void show_page(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
     char body[sizeof page + ONLINE_SIZE], online[ONLINE_SIZE];
@@ -1503,14 +1503,14 @@ static void log_failure(const char *call)
 
 /* ---- 11. poll -------------------------------------------------------------------------------
  *
- * What to poll for follows from a client's state.  It is not stored anywhere. */
+ * A client's state says what to poll for.  It is not stored anywhere. */
 
 static struct pollfd watched[1 + LISTENERS + SLOTS];    /* signal pipe, listeners, clients */
 static int watched_slot[1 + LISTENERS + SLOTS];         /* whose it is, or NONE */
 
 static int signal_pipe[2];      /* a signal handler writes a byte, to end poll */
 static int listeners[LISTENERS], listener_count;
-static int64_t accept_again;    /* the next accept(), not earlier */
+static int64_t accept_again;    /* no accept() before this time */
 
 static void watch(int i, int fd, int events, int slot)
 {
@@ -1623,7 +1623,7 @@ static void give_back(uint8_t **buffer)
 
 enum {
     LATELY_MS = 2,
-    LOOK_US = 2,                /* for each client: the time between looks at everyone */
+    LOOK_US = 2,                /* the time between looks at everyone, per client */
     LOOK_MAX_MS = 20            /* but it is not longer than this */
 };
 
@@ -1671,7 +1671,7 @@ static int timeout_until(int64_t until)
     struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
     if (us <= 0)
         return 0;
-    /* An alarm that rings earlier is enough. */
+    /* An alarm that is set for earlier is enough. */
     if (until != NEVER && !(now < alarm_at && alarm_at <= until)) {
         setitimer(ITIMER_REAL, &in, NULL);
         alarm_at = until;
@@ -2070,8 +2070,8 @@ static void die_of_listening(const union address *a, const char *port, int error
 }
 
 /* Listens on each address of one -l.  At least one must exist on this machine, unless
- * `optional` is set.  Returns false, errno set, if port 0 gave the first address a port that
- * is in use here. */
+ * `optional` is set.  Returns false, errno set, if port 0 chose a port that is taken on a
+ * later address. */
 static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
@@ -2234,8 +2234,8 @@ static int read_options(int argc, char **argv, const char *hosts[REPEATS], const
     return count;
 }
 
-/* Sets the program to its first state, the options included.  (Arrays keep their bytes if
- * nothing reads them before it has written them.) */
+/* Sets the program to its first state, the options included.  (Arrays that are
+ * always written before they are read keep their bytes.) */
 static void first_state(void)
 {
     memset(clients, 0, sizeof clients);

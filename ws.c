@@ -125,8 +125,8 @@ static size_t find(const struct head *h, size_t from, size_t to, int c)
     return from;
 }
 
-/* Returns the part of a list that begins at *from.  *from is then behind the next
- * separator, or beyond `end` after the last part. */
+/* Returns the part of a list that begins at *from.  *from is then behind the
+ * separator; after the last part, it is beyond `end`. */
 static struct ws_view next_part(const struct head *h, size_t *from, size_t end, int separator)
 {
     size_t to = find(h, *from, end, separator);
@@ -183,7 +183,7 @@ static bool is_token(const struct head *h, struct ws_view v)
     return v.len > 0;
 }
 
-/* 9.1: what a quoted value stands for must be a token, too. */
+/* 9.1: a quoted value, once unquoted, must be a token, too. */
 static bool is_quoted_token(const struct head *h, struct ws_view v)
 {
     size_t end = v.at + v.len;  /* behind the last quote */

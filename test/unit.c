@@ -560,6 +560,30 @@ static void check_json_write(int64_t id)
     check(json_size(id, 4) == n, "json_size(%" PRId64 ", 4)", id);
 }
 
+/* json.c looks for special bytes in 8 or 16 at once.  Digits and spaces are never taken for
+ * special ones, so each special byte is found at its own place, or missed. */
+static void check_special_bytes(void)
+{
+    enum { MOST = 40 };
+    static const char head[] = "{\"recipient_id\":1,\"message\":\"";
+    char fives[MOST + 1], spaces[MOST + 1], text[300], want[100];
+
+    memset(fives, '5', MOST);
+    memset(spaces, ' ', MOST);
+    fives[MOST] = spaces[MOST] = '\0';
+    for (int n = 0; n <= MOST; n++) {
+        sprintf(text, "%s%.*s\"%s}", head, n, fives, spaces);
+        sprintf(want, "1 \"%.*s\"", n, fives);
+        check_json("7", text, strlen(text), want);
+        sprintf(text, "%s%.*s\\\"%s\"%s}", head, n, fives, fives, spaces);
+        sprintf(want, "1 \"%.*s\\\"%s\"", n, fives, fives);
+        check_json("7", text, strlen(text), want);
+        sprintf(text, "%s%.*s\x01%s\"%s}", head, n, fives, fives, spaces);
+        sprintf(want, "byte %zu: ", strlen(head) + (size_t)n + 1);
+        check_json("7", text, strlen(text), want);
+    }
+}
+
 static void test_json(void)
 {
     for (size_t i = 0; i < COUNT(json_rows); i++) {
@@ -572,6 +596,7 @@ static void test_json(void)
         check_alone(&value_rows[i]);
     }
     check_characters();
+    check_special_bytes();
     check_nesting(JSON_DEPTH, "1 \"m\"");
     check_nesting(JSON_DEPTH + 1, "byte 193: nested too deeply");
     for (int64_t id = 1; id <= INT64_MAX / 10; id *= 10) {
@@ -683,6 +708,7 @@ static const struct request_row {
     { "RFC 9110 5.6.1.2 no extension", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions:\r\n" END), 101, "" },
     { "RFC 9110 5.6.1.2 no extension but a comma", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: \t,\r\n" END), 101, "" },
     { "9.1 an extension without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: ;a=1\r\n" END), 400, "Extensions is malformed" },
+    { "9.1 a semicolon alone", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: ;\r\n" END), 400, "Extensions is malformed" },
     { "9.1 an extension of two words", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a b\r\n" END), 400, "Extensions is malformed" },
     { "9.1 a semicolon and no parameter", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a;\r\n" END), 400, "Extensions is malformed" },
     { "9.1 a parameter without a name", BYTES(GET HOST UPGRADE KEY VERSION "Sec-WebSocket-Extensions: a; =1\r\n" END), 400, "Extensions is malformed" },
@@ -862,6 +888,8 @@ static void test_request(void)
     check_html("text/plain;q=0, text/html", true);
     check_html("text/html;q=0x", true);
     check_html("text/html;q", true);
+    check_html("text/html;q=1", true);
+    check_html("text/html;q=1.000", true);
     check_html("text/plain", false);
     check_html("text/html;q=0", false);
     check_html("text/html ; Q=0.000, text/plain", false);
@@ -1385,6 +1413,9 @@ static void test_origin(void)
     memcpy(longest, "http://", 7);
     check(ws_read_origin(longest, WS_ORIGIN_MAX, &o), "the longest origin");
     check(!ws_read_origin(longest, WS_ORIGIN_MAX + 1, &o), "a longer origin");
+    check(ws_read_origin((const uint8_t *)"a://b", 5, &o), "a scheme of one letter");
+    check(!ws_read_origin((const uint8_t *)":://b", 5, &o), "no scheme");
+    check(!ws_read_origin((const uint8_t *)"://b", 4, &o), "no scheme");
 }
 
 /* ---- ws.c: what the server sends ---- */
@@ -1448,6 +1479,10 @@ static void test_write(void)
     check_date(11016, 86399, "Date: Tue, 29 Feb 2000 23:59:59 GMT\r\n");
     check_date(-1, 0, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");      /* no clock */
     check_date(11017, 0, "Date: Wed, 01 Mar 2000 00:00:00 GMT\r\n");
+    check_date(12783, 23 * 3600, "Date: Fri, 31 Dec 2004 23:00:00 GMT\r\n");
+    check_date(12784, 0, "Date: Sat, 01 Jan 2005 00:00:00 GMT\r\n");
+    check_date(13148, 0, "Date: Sat, 31 Dec 2005 00:00:00 GMT\r\n");
+    check_date(13149, 0, "Date: Sun, 01 Jan 2006 00:00:00 GMT\r\n");
     if (sizeof(time_t) > 4) {           /* with 32 bits, time ends in 2038 */
         check_date(47540, 0, "Date: Sun, 28 Feb 2100 00:00:00 GMT\r\n");
         check_date(47541, 0, "Date: Mon, 01 Mar 2100 00:00:00 GMT\r\n");
@@ -1466,6 +1501,9 @@ static void test_write(void)
     check_response("RFC 9110 15.5.22", 426, "", false, "HTTP/1.1 426 Upgrade Required\r\n"
                    DATE "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
                    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n");
+    check_response("RFC 9110 15.3.1", 200, "C: d\r\n", false, "HTTP/1.1 200 OK\r\n" DATE
+                   "Connection: close\r\nC: d\r\n"
+                   "Content-Type: text/html; charset=utf-8\r\nContent-Length: 5\r\n\r\ntext\n");
     for (size_t i = 0; i < COUNT(lines); i++) {
         char want[250];
         sprintf(want, "HTTP/1.1 %s\r\n%sConnection: close\r\nContent-Type: text/plain; "
