@@ -468,7 +468,7 @@ enum { ROUTER = SLOTS };                /* no place: it stands for the router in
 static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
 static int parked_count;
 static int waits_at[SLOTS + 1];         /* the place where each of them waits, or NONE */
-static int waiters[PLACES];          /* how many wait at each place */
+static int waiters[PLACES];             /* how many wait at each place */
 
 static int queue_count;                 /* messages in the router's queue */
 

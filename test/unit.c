@@ -1302,6 +1302,8 @@ static const struct origin_row {
     { "10.2 a port that is none", "localhost:1/", "http://localhost:1:", false, "http://localhost:1:" },
     { "10.2 a port that is none", "localhost:1:", "http://localhost:1:", false, "http://localhost:1:" },
     { "10.2 a port below the digits", "localhost:1-", "http://localhost:1-", false, "http://localhost:1-" },
+    { "10.2 a port that begins with none", "localhost:-1", "http://localhost:-1", false, "http://localhost:-1" },
+    { "10.2 a port of nines", "localhost:9999", "http://localhost:9999", true, "http://localhost:9999" },
     { "10.2 another scheme", "localhost", "ftp://localhost", false, "ftp://localhost" },
     { "10.2 another host of the same length", "localhost:81", "http://localhost:82", false, "http://localhost:82" },
     { "RFC 6454 6.2 letter case", "LOCALHOST", "HTTP://LocalHost", true, "http://localhost" },
