@@ -369,10 +369,10 @@ END
     takes_nothing shutdown 'end of input'
 }
 
-# trickle COUNT: R reads 10,000 bytes, COUNT times, 0.1 s apart
+# trickle COUNT [BYTES]: R reads 10,000 bytes, or so many, COUNT times, 0.1 s apart
 trickle() {
-    repeat "$1" 'R sip 10000
-run sleep 0.1'
+    repeat "$1" "R sip ${2-10000}
+run sleep 0.1"
 }
 
 @test "a client that leaves and takes a byte now and then has 1 s in all" {
@@ -388,7 +388,7 @@ END
     start_chat hurried
     { leaves
       # It never rests for half a second, and has not read all by the end.
-      trickle 25
+      trickle 25 5000
       echo 'run grep "^user 1: did not close in time; lost: " "$CHAT_LOG"'
     } | play
 }

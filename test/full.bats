@@ -343,7 +343,7 @@ END
     run -1 within 10 env ASAN_OPTIONS=detect_leaks=0 \
         bash -c 'exec 3>&- 4>&- 5>&- 6>&-; ulimit -n 7; exec "$0" -l 127.0.0.1 -p 0' "$ROOT/chat"
     # Without descriptors, what gcc puts in for make coverage complains.
-    output=$(printf '%s\n' "$output" | grep -v '^profiling: ')
+    output=$(printf '%s\n' "$output" | grep -v '^profiling:')
     [ "$(printf '%s\n' "$output" | grep -c .)" -eq 1 ]
     starts_with "$output" "chat: a limit of 7 descriptors is too low"
 }
