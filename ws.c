@@ -723,8 +723,10 @@ bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
 
     if (is_among(&all_pages, allowed, count))
         return true;
-    return normalize(&page, "http://", &h, r->host) && normalize(&safe_page, "https://", &h, r->host)
-        && (is_literal(&page) || is_among(&page, allowed, count) || is_among(&safe_page, allowed, count));
+    if (!normalize(&page, "http://", &h, r->host))
+        return false;
+    normalize(&safe_page, "https://", &h, r->host);     /* it is too long only if the other is */
+    return is_literal(&page) || is_among(&page, allowed, count) || is_among(&safe_page, allowed, count);
 }
 
 /* ---- Part 2: frames, section 5.2 -------------------------------------------------

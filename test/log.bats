@@ -19,6 +19,32 @@ END
     run ! grep -v '^chat: room for ' "$CHAT_LOG"        # said where descriptors are few
 }
 
+@test "with -q, the server does not log what it refuses" {
+    start_chat tiny -q
+    play <<'END'
+A join
+A text nonsense
+A expect notice byte 1
+A text {"recipient_id":999,"message":"anyone?"}
+A frame op=close code=1000 "bye"
+A expect close 1000
+B join
+B frame mask=0 "x"
+B expect close 1002
+C connect
+C send "GET / HTTP/1.1\r\nHost: a.example\r\nAccept: text/html\r\n\r\n"
+C expect http 200
+D connect
+D send "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+D expect http 426
+E connect
+E send "PUT / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+E expect http 405
+END
+    stop_chat
+    [ ! -s "$CHAT_LOG" ]
+}
+
 @test "with -q, the server does not log that a user leaves" {
     start_chat -q
     play <<'END'
@@ -118,7 +144,7 @@ END
     # U+202A to U+202E, U+2066 to U+2069, U+061C, U+200E and U+200F change the direction,
     # unlike their neighbours.
     first=$'\xe2\x80\xaa\xe2\x80\xae' last=$'\xe2\x81\xa6\xe2\x81\xa9\xd8\x9c\xe2\x80\x8f'
-    near=$'\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa'
+    near=$'\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa\xd8\xa7\xe2\x80\x8b\xe2\x80\x90\xe2\x82\xac\xc2\xa0'
     play <<END
 A join
 A text $first$last

@@ -889,6 +889,7 @@ static void test_request(void)
     check_html("text/html;q=0x", true);
     check_html("text/html;q", true);
     check_html("text/html;q=1", true);
+    check_html("text/html\r\nAccept: text/plain", true);
     check_html("text/html;q=1.000", true);
     check_html("text/plain", false);
     check_html("text/html;q=0", false);
