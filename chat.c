@@ -203,8 +203,8 @@ static void give_back(uint8_t **buffer);        /* and sets it to NULL */
 static void set_active(struct client *c);       /* poll c in every turn for a while */
 
 /* The clock of all deadlines, in microseconds.  It moves on by TICK_MS a turn at most,
- * and poll sleeps no longer than that while there is a deadline.  So any
- * pause of the server (^Z, ^S on its terminal, a debugger) counts as TICK_MS at most. */
+ * and poll sleeps no longer than that while there is a deadline.  So any pause of the server
+ * (^Z, ^S on its terminal, a debugger) counts as TICK_MS at most. */
 #define MS INT64_C(1000)
 #define NEVER INT64_MAX
 
@@ -776,7 +776,7 @@ static bool handle_frame(struct client *c)
     case WS_PING:               /* 5.5.2 */
         put_control(c, WS_OP_PONG, c->in + e.at, e.len);
         break;
-    case WS_PONG:               /* needs no answer */
+    case WS_PONG:               /* 5.5.3: needs no answer */
         break;
     case WS_CLOSE:
         answer_close(c, &e);
@@ -827,7 +827,6 @@ static bool is_blocked(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS;
 }
 
-/* Does c want to be read? */
 static bool wants_input(const struct client *c)
 {
     return c->state == REQUEST || c->state == CLOSING || c->state == LINGERING
