@@ -5,6 +5,7 @@ bats_require_minimum_version 1.7.0
 load helper
 
 setup() {
+    export LC_ALL=C         # in tr_TR, [a-z] has no i
     cd "$BATS_TEST_DIRNAME"
 }
 
@@ -100,6 +101,14 @@ gnu_only() {
 
 @test "no test uses tools that only GNU has" {
     gnu_only *.bats *.bash
+}
+
+# In tr_TR, [a-z] has no i for them.
+@test "a test file that gives grep, sed, awk or tr a range of letters sets LC_ALL=C" {
+    run grep -lE '^[^#]*(grep|sed|awk|tr) [^|]*(a-z|A-Z)' *.bats *.bash *.sh */*.sh
+    [ "${#lines[@]}" -ge 4 ]
+    run grep -L 'export LC_ALL=C' "${lines[@]}"
+    [ "$output" = "" ]
 }
 
 # A client's port may contain any number: `no log` with 408 failed in one of sixty runs.

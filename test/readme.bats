@@ -6,6 +6,7 @@ bats_require_minimum_version 1.7.0
 load helper
 
 setup() {
+    export LC_ALL=C         # in tr_TR, [a-z] has no i
     DRAFT=$BATS_TEST_TMPDIR/draft.md
 }
 
