@@ -13,7 +13,7 @@ copy_server() {
     copy=$BATS_TEST_TMPDIR/copy
     mkdir -p "$copy/test"
     cp "$ROOT"/*.[ch] "$ROOT/Makefile" "$copy"
-    cp -R "$BATS_TEST_DIRNAME/measure" "$copy/test"
+    cp -R "$BATS_TEST_DIRNAME/advice.sh" "$BATS_TEST_DIRNAME/measure" "$copy/test"
 }
 
 @test "make trip: its lines fit 80 columns, with each approach" {
@@ -56,5 +56,5 @@ copy_server() {
     printf '#!/bin/sh\n' >"$tools/dnf"
     chmod +x "$tools/dnf"
     run -1 env PATH="$tools" /bin/sh "$BATS_TEST_DIRNAME/measure/trip.sh"
-    [ "$output" = "make trip needs gdb with Python: dnf install gdb" ]
+    [ "$output" = "make trip needs gdb with Python, and Linux or a BSD: dnf install gdb" ]
 }

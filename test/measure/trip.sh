@@ -2,27 +2,10 @@
 # Follows a message through test/bin/chat-trip with gdb and trip.py, or says what is missing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-
-# The line to type on this system.
-advice() {
-    while read -r tool line; do
-        if command -v "$tool" >/dev/null; then
-            echo "$line"
-            return
-        fi
-    done <<LINES
-apt-get apt-get install gdb
-dnf dnf install gdb
-zypper zypper install gdb
-pacman pacman -S gdb
-apk apk add gdb
-pkg pkg install gdb
-LINES
-    echo "it runs on Linux and the BSDs"
-}
+. "$here/../advice.sh"
 
 if [ "$(gdb -nx -batch -ex 'python print("yes")' 2>/dev/null)" != yes ]; then
-    echo "make trip needs gdb with Python: $(advice)" >&2
+    echo "make trip needs gdb with Python, and Linux or a BSD: $(advice gdb)" >&2
     exit 1
 fi
 dir=$(mktemp -d)
