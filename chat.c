@@ -278,24 +278,21 @@ static bool quiet;
 static void log_line(const char *format, ...)
 {
     char line[LOG_LINE];
+    size_t len;
     va_list args;
-    int n;
 
     if (quiet)
         return;
     va_start(args, format);
-    n = vsnprintf(line, sizeof line - 1, format, args);
+    vsnprintf(line, sizeof line - 1, format, args);
     va_end(args);
-    if (n < 0)
-        return;
-    if (n > (int)sizeof line - 2)
-        n = (int)sizeof line - 2;
-    line[n++] = '\n';
-    for (int at = 0; at < n; ) {        /* a signal can cut a write short */
-        ssize_t written = write(STDERR_FILENO, line + at, (size_t)(n - at));
+    len = strlen(line);
+    line[len++] = '\n';
+    for (size_t at = 0; at < len; ) {   /* a signal can cut a write short */
+        ssize_t written = write(STDERR_FILENO, line + at, len - at);
         if (written == 0 || (written < 0 && errno != EINTR))
             return;
-        at += written > 0 ? (int)written : 0;
+        at += written > 0 ? (size_t)written : 0;
     }
 }
 

@@ -188,6 +188,40 @@ END
     grep -qE '^user 2 left: (Connection|Operation) timed out' "$CHAT_LOG"
 }
 
+@test "what a user sends after writing to it failed is handled as before, and only the answers are lost" {
+    start_failing 'write EPIPE 2 #2'
+    play <<'END'
+A join
+B join
+A say B 50
+log user 2 left: Broken pipe
+B frame op=ping "x"
+B text nonsense
+B say A 100 2
+A expect said B 100 2
+B frame op=close code=1000 "bye"
+B expect end
+A quiet
+END
+    run ! logged "user 2 left: it closed the connection"        # it left before
+    all_happened
+}
+
+# With one address, the server makes three calls of setsockopt for it.
+@test "a connection that does not inherit the options of its listener gets them" {
+    local fault
+    start_failing 'setsockopt ENOMEM 9-9' -l 127.0.0.1
+    echo 'A join' | play
+    stop_chat
+    [ "$(calls setsockopt)" -eq 3 ] || skip "no connection inherits them on this system"
+    for fault in 'getsockopt ENOMEM 1, setsockopt ENOMEM 9-9' 'setsockopt ENOMEM 2-3'; do
+        start_failing "$fault" -l 127.0.0.1
+        echo 'A join' | play
+        stop_chat
+        [ "$(calls setsockopt)" -eq 5 ]
+    done
+}
+
 @test "if poll cannot handle all slots, the server prints one line and exits with 1" {
     # As macOS does with more than 10,240; here with any number.
     run -1 within 10 failing 'poll EINVAL 1' "$ROOT/chat" -p 0

@@ -1347,8 +1347,7 @@ static ssize_t write_log(const char *from, size_t len)
 {
     char line[LINE_MAX_SIZE + 1];
     promise(len < sizeof line && from[len - 1] == '\n', "a log line of %zu bytes", len);
-    memcpy(line, from, len);
-    line[len] = '\0';
+    snprintf(line, sizeof line, "%.*s", (int)len, from);
     tell("    %s", line);
     note_line(line);
     return (ssize_t)len;

@@ -8,7 +8,7 @@
  *     CALL KIND EACH [#N | #log]         every EACHth call fails
  *     CALL KIND FIRST-LAST [#N | #log]   the FIRSTth call fails, the LASTth, and all between
  *
- *     CALL   read, write, poll, accept, socket or pipe
+ *     CALL   read, write, poll, accept, socket, pipe, getsockopt or setsockopt
  *     KIND   an errno: the call does nothing and fails with this errno
  *            half, byte: the call reads or writes half of the bytes, or one byte
  *     #N     (read and write) only the Nth accepted connection has the fault
@@ -79,6 +79,8 @@ static struct {
     int (*accept)(int, void *, void *);
     int (*socket)(int, int, int);
     int (*pipe)(int *);
+    int (*getsockopt)(int, int, int, void *, void *);
+    int (*setsockopt)(int, int, int, const void *, unsigned int);
 } next;
 
 /* ---- Reading them ---------------------------------------------------------------- */
@@ -138,6 +140,8 @@ static void start(void)
     find("accept", &next.accept);
     find("socket", &next.socket);
     find("pipe", &next.pipe);
+    find("getsockopt", &next.getsockopt);
+    find("setsockopt", &next.setsockopt);
     while (text != NULL && *text != '\0') {
         read_fault(text);
         text += strcspn(text, ",");
@@ -231,6 +235,8 @@ int pipe(int ends[2])
  * glibc's accept has a type that C99 cannot define. */
 int socket(int domain, int type, int protocol);
 int accept(int fd, void *address, void *len);
+int getsockopt(int fd, int level, int name, void *value, void *len);
+int setsockopt(int fd, int level, int name, const void *value, unsigned int len);
 
 int socket(int domain, int type, int protocol)
 {
@@ -245,4 +251,14 @@ int accept(int fd, void *address, void *len)
     if (accepted >= 0 && accepted < DESCRIPTORS)
         connection_of[accepted] = ++connections;
     return accepted;
+}
+
+int getsockopt(int fd, int level, int name, void *value, void *len)
+{
+    return fails("getsockopt") ? -1 : next.getsockopt(fd, level, name, value, len);
+}
+
+int setsockopt(int fd, int level, int name, const void *value, unsigned int len)
+{
+    return fails("setsockopt") ? -1 : next.setsockopt(fd, level, name, value, len);
 }
