@@ -23,9 +23,11 @@ TINY = $(HURRIED) -DCLIENTS=4
 chat: always
 	$(COMPILE) $(LIMITS) -o chat chat.c $(PROTOCOL)
 
-## test: run the tests; needs bats
+TEST =
+
+## test: run the tests; needs bats; those in one file: TEST=messages.bats
 test: chat test-programs
-	@sh test/run.sh
+	@sh test/run.sh $(TEST)
 
 test-programs: always
 	@mkdir -p test/bin

@@ -2076,7 +2076,8 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
     bool found = optional;
 
     if (error != 0)
-        die("cannot listen on %s: %s", host, gai_strerror(error));
+        die("cannot listen on %s: %s; -l takes an address or a host name, and -p the port", host,
+            gai_strerror(error));
     for (entry = list; entry != NULL && listener_count < LISTENERS; entry = entry->ai_next) {
         union address a;
         memset(&a, 0, sizeof a);

@@ -199,7 +199,10 @@ static bool scalar(struct scan *s)
 /* Reads a key and its colon.  Sets *at to the key's first quote. */
 static bool key(struct scan *s, size_t *at)
 {
-    if (skip_space(s) != '"')
+    int c = skip_space(s);
+    if (c == '\\')
+        return fail(s, "write the quotes without backslashes");
+    if (c != '"')
         return fail(s, "a key in double quotes is missing here");
     *at = s->at;
     if (!string(s))

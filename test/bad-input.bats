@@ -96,6 +96,7 @@ END
 @test "a message that is not JSON gets a notice with the byte and the reason" {
     start_chat
     notices <<'END' | among_users
+byte 2: write the quotes without backslashes < {\"recipient_id\":2,\"message\":\"hi\"}
 byte 2: a key in double quotes < {'recipient_id':2,'message':'x'}
 byte 17: a value is missing < {"recipient_id":,"message":"x"}
 byte 18: a number has no leading zero < {"recipient_id":02,"message":"x"}

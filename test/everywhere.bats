@@ -163,3 +163,11 @@ tools() {
     run -0 run_sh
     [ "$output" = "Bats 1.10.0" ]
 }
+
+@test "make test TEST=log.bats runs that file only" {
+    tools one
+    tool npx 'echo "npx $*"'
+    run -0 env PATH="$TOOLS" /bin/sh "$BATS_TEST_DIRNAME/run.sh" log.bats
+    [ "$output" = "npx --yes bats log.bats" ]
+    contains "$(make -n -C "$ROOT" test TEST=log.bats)" "run.sh log.bats"
+}

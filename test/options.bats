@@ -256,6 +256,12 @@ END
     starts_with "$output" "chat: cannot listen on 127.0.0.2:$PORT: address already in use"
 }
 
+@test "an address with a port for -l gets an answer that names -p" {
+    run -1 within 30 "$ROOT/chat" -l 0.0.0.0:8081
+    [ ${#lines[@]} -eq 1 ]
+    contains "$output" "cannot listen on 0.0.0.0:8081: " "-l takes an address or a host name, and -p the port"
+}
+
 @test "if -a, -p or -k is given several times, the last one counts" {
     start_chat -p 1 -p 0 -a router -a directory -k 1 -k 0
     play <<END

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the tests with the bats that is here, or with npx, or says how to get one.
+# run.sh [FILE]: runs the tests, or those in one file, with the bats that is here, or with npx.
+# If there is neither, says how to get one.
 set -eu
 cd "$(dirname "$0")"
 . ./advice.sh
@@ -13,9 +14,9 @@ is_new_enough() {
 }
 
 if is_new_enough; then
-    exec bats "$@" .
+    exec bats "${@:-.}"
 elif command -v npx >/dev/null; then
-    exec npx --yes bats "$@" .
+    exec npx --yes bats "${@:-.}"
 fi
 # Where bats is too old, the system has no newer package.
 line=$(advice bats bats-core)
