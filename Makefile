@@ -25,7 +25,7 @@ chat: always
 
 TEST =
 
-## test: run the tests; needs bats; those in one file: TEST=messages.bats
+## test: run the tests; needs bats; those in one file: TEST=test/log.bats
 test: chat test-programs
 	@sh test/run.sh $(TEST)
 

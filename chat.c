@@ -13,7 +13,7 @@
  *    2  clients and their states   9  requests: who joins, HTTP answers
  *    3  the log                   10  leaving
  *    4  outboxes                  11  poll
- *    5  places, and waiting       12  what only buys speed and memory
+ *    5  places, and waiting       12  what only saves time and memory
  *    6  the two approaches        13  newcomers, starting, stopping, main
  *    7  what a message does
  *
@@ -71,14 +71,14 @@ enum {
     QUEUE_SIZE = 10,            /* messages: the channel of README.md's article has ten */
     DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
     STOP_MS = 2000,             /* from the signal to the end, at most */
-    STOP_QUIET_MS = 1000,       /* or this long after a peer last took a byte */
-    TICK_MS = 500,              /* the clock moves on by this in one turn, at most */
+    STOP_QUIET_MS = 1000,       /* but sooner if no peer takes a byte for this long */
+    TICK_MS = 500,              /* `now` (part 2) moves on by this in one turn, at most */
     RETRY_MS = 100,             /* a full outbox is tried again after this, if a sender waits */
     PAUSE_MS = 100,             /* after accept or poll failed for want of memory */
     CONTINUE_BATCH = 10000,     /* parked clients that continue in a turn, at most */
     ACCEPT_BATCH = 64,          /* connections accepted in a turn, at most: users must not wait */
-    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel.  The default, megabytes, would
-                                 * hide for long that a peer does not read */
+    SEND_BUFFER = 128 * 1024,   /* bytes in the kernel.  The default is megabytes, which take
+                                 * long to fill if a peer does not read */
     LISTENERS = 16,             /* sockets to listen on; a name can have several addresses */
     REPEATS = 8,                /* of option -l, and of option -o */
     SHOWN_IDS = 100,            /* in the answers to a plain GET */
@@ -96,8 +96,9 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* FULL is a number of bytes: the largest message or request, and one unfinished control
- * frame.  An outbox is full when it holds that many bytes.  A buffer is about twice as large:
+/* FULL is a number of bytes: the size of the largest message or request, plus the size of an
+ * unfinished control frame, which may stand behind it in an inbox.  An outbox is full when it
+ * holds FULL bytes.  A buffer is about twice as large:
  *   - An outbox that is not full has room for one more message of any size, and for the
  *     reserve.
  *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
@@ -120,16 +121,17 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    |           queued v                              |----------------.
  *    |               CLOSING <-------------------------'                v
  *    |                  |                                            DRAINING
- *    |                  | all written, our half shut                    | all written
+ *    |                  | all written, shutdown()                       | all written
  *    |                  v                                               |
  *    |              LINGERING ------------- end of input ---------------+---> DEAD
  *    |                                                                         |
  *    '------------------- remove_client(), the only close() of a client -------'
  *
- * A client with an empty outbox goes from OPEN to DEAD without DRAINING.  CLOSING turns
- * to DRAINING if the input ends before all is written.  A failed read, a deadline, or an
- * eviction turns a client to DEAD.  At two of the deadlines, the server sends something
- * first: 408 after half a request, a ping to a silent user. */
+ * If the input of an OPEN client ends while its outbox is empty, it goes to DEAD at once.  If
+ * the input of a CLOSING client ends before all is written, it goes to DRAINING.  Three things
+ * lead from any state to DEAD: a failed read, a deadline, and an eviction, which closes the
+ * connection to make room for another one.  At two of the deadlines, the server sends
+ * something first: 408 after half a request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -183,8 +185,8 @@ struct client {
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
     int64_t pinged;             /* when a ping was queued after `heard`; 0: none was */
-    int64_t took;               /* the latest of three times: the kernel took a byte from the
-                                 * outbox; the state changed; a first sender was parked at it */
+    int64_t took;               /* when the kernel last took a byte from the outbox.  It is set
+                                 * anew when the state changes, and when a first sender waits */
     int64_t tried;              /* when a write was last tried */
 
     int seat;                   /* its index in seats */
@@ -197,7 +199,7 @@ static int seats[SLOTS];        /* slots: seats[0 .. in_use) are in use, the oth
 static int in_use;
 static int active;              /* part 12: seats[0 .. active) may have something to do */
 
-/* Part 12 defines these three, which only buy speed and memory. */
+/* Part 12 defines these three, which only save time and memory. */
 static uint8_t *lend(void);                     /* returns a buffer of BUFFER_SIZE bytes */
 static void give_back(uint8_t **buffer);        /* and sets it to NULL */
 static void set_active(struct client *c);       /* poll c in every turn for a while */
@@ -296,9 +298,9 @@ static void log_line(const char *format, ...)
     }
 }
 
-/* May this character of UTF-8 be shown?  C0, DEL and C1, which is U+0080 to U+009F,
- * start commands in terminals.  U+061C, U+200E, U+200F, U+202A to U+202E and U+2066 to
- * U+2069 turn around the text that follows. */
+/* May this character of UTF-8 be shown?  Control characters start commands in terminals:
+ * U+0000 to U+001F, and U+007F to U+009F.  U+061C, U+200E, U+200F, U+202A to U+202E and U+2066
+ * to U+2069 turn around the text that follows. */
 static bool is_harmless(const uint8_t *c, size_t size)
 {
     switch (size) {
@@ -369,13 +371,13 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* c can't be reached any more.  Lost are its outbox, and `from` of the bytes that it
+/* c can't be reached any more.  All bytes in its outbox are lost, and `unread` bytes that it
  * sent. */
-static void log_gone(const struct client *c, const char *why, size_t from)
+static void log_gone(const struct client *c, const char *why, size_t unread)
 {
-    if (c->id != 0 && c->out_used + from > 0)
+    if (c->id != 0 && c->out_used + unread > 0)
         log_line("user %" PRId64 "%s: %s; lost: %zu bytes to it, %zu from it", c->id,
-                 is_reachable(c) ? " left" : "", why, c->out_used, from);
+                 is_reachable(c) ? " left" : "", why, c->out_used, unread);
     else
         log_left(c, why);
 }
@@ -460,7 +462,7 @@ static void put_notice(struct client *c, const char *format, ...)
  *              on waiting.  If not, user 4 continues, too. */
 
 enum { QUEUE = SLOTS, DOOR, PLACES };   /* places; a slot stands for its user's outbox */
-enum { ROUTER = SLOTS };                /* no place: it stands for the router in parked[] */
+enum { ROUTER = SLOTS };                /* the router's number in parked[] and waits_at[] */
 
 static int parked[SLOTS + 1];           /* the clients, and the router, in order of arrival */
 static int parked_count;
@@ -594,7 +596,7 @@ static void put_message(struct client *to, const struct message *m)
 }
 
 /* Logs that the recipient is absent.  A sender that speaks `notices` is told as well, once
- * its own outbox has room.  Returns like deliver(). */
+ * its own outbox has room.  Returns NONE, or that outbox as the place to wait at. */
 static int report_absent(const struct message *m)
 {
     struct client *from = find_user(m->from);
@@ -726,11 +728,9 @@ static void chat_message(struct client *c, const struct ws_event *e)
         m = (struct message){ c->id, j.recipient_id, text + j.at, j.len, NONE };
         send_or_park(c, &m);
         return;
-    } else if (j.wanted == NULL) {
-        put_notice(c, "not delivered: byte %zu: ends after byte %zu: a message is one line",
-                   j.byte, j.byte - 1);
     } else {
-        put_notice(c, "not delivered: byte %zu: %s", j.byte, j.wanted);
+        put_notice(c, "not delivered: byte %zu: %s", j.byte,
+                   j.wanted != NULL ? j.wanted : "the text ends too early; a message is one line");
     }
     if (!quiet)
         log_line("! user %" PRId64 ": bad message: %s", c->id, quote(text, e->len).text);
@@ -743,7 +743,8 @@ static void answer_close(struct client *c, const struct ws_event *e)
     else if (!quiet && is_reachable(c))
         log_line("user %" PRId64 " left: it closed the connection (code %d)%s%s", c->id, e->code,
                  e->len > 0 ? ": " : "", quote(c->in + e->at, e->len).text);
-    /* 5.5.1: an endpoint typically echoes the code.  Nothing follows the client's Close. */
+    /* 5.5.1: an endpoint typically echoes the code.  A client sends nothing after its Close,
+     * so the server need not read on. */
     send_close(c, e->code, "", DRAINING);
 }
 
@@ -884,8 +885,9 @@ static void flush_all(void)
     }
 }
 
-/* c was parked, and its place is open.  poll did not watch it, so it is read here.
- * Otherwise clients with more in their inboxes would take the room first. */
+/* c was parked, and its place is open.  While it was parked, its socket was not read.  It is
+ * read here, because the next clients in parked[] may have more messages in their inboxes, and
+ * would take all the room before c is read. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -910,8 +912,8 @@ static void admit_newcomers(void)
             i++;
 }
 
-/* While the router was parked, no user joined, and none was removed.  Both happen now, before
- * the router can be parked again. */
+/* While the router was parked, no user joined, and none was removed.  So dead users are removed
+ * now, and newcomers join, before the router can be parked again. */
 static void continue_router(void)
 {
     unpark(ROUTER);
@@ -921,8 +923,8 @@ static void continue_router(void)
 }
 
 /* A client that is parked again goes to the end of the array.  So this loop reaches it again,
- * after all others.  It ends when all places are full.  Messages to nobody fill no place:
- * CONTINUE_BATCH is for them. */
+ * after all others.  The loop ends when all places are full.  But messages to absent users fill
+ * no place, so it also ends after CONTINUE_BATCH clients. */
 static void continue_parked(void)
 {
     int left = CONTINUE_BATCH;
@@ -972,7 +974,7 @@ static void respond(struct client *c, int status, const char *body, bool head)
     const char *headers = status == 200 ? "Cache-Control: no-store\r\nVary: Accept\r\n" : "";
     c->out_used += ws_write_response(out, PAGE_SIZE, status, time(NULL), headers, body, head);
     enter(c, CLOSING);
-    flush(c);                   /* at once: then c lingers, and can make room */
+    flush(c);                   /* so that c is LINGERING soon, and can be evicted */
 }
 
 static void refuse(struct client *c, const uint8_t *buf, const struct ws_request *r)
@@ -1234,7 +1236,8 @@ static void name_address(struct client *c, const uint8_t *buf, const struct ws_r
     respond(c, 200, body, r->head);
 }
 
-/* Not logged: the join that follows is, and the page fetches itself every 3 s. */
+/* This is not logged, because the page fetches itself every 3 s.  The log shows that its user
+ * joins. */
 static void show_page(struct client *c, const uint8_t *buf, const struct ws_request *r)
 {
     char body[sizeof page + ONLINE_SIZE], online[ONLINE_SIZE];
@@ -1247,8 +1250,8 @@ static void show_page(struct client *c, const uint8_t *buf, const struct ws_requ
     respond(c, 200, body, r->head);
 }
 
-/* A user is in the table before its 101 goes out.  So a message that somebody sends to it
- * from then on arrives. */
+/* The user is in the table before its 101 goes out.  So nobody can learn its id before messages
+ * can reach it. */
 static void admit(struct client *c)
 {
     char accept[WS_ACCEPT_LEN + 1], headers[256];
@@ -1364,7 +1367,7 @@ static int64_t silence_deadline(const struct client *c)
     return (c->pinged != 0 ? c->pinged : c->heard) + keep;
 }
 
-/* When has expire(c) something to do? */
+/* Returns the time for expire(c). */
 static int64_t deadline_of(const struct client *c)
 {
     switch (c->state) {
@@ -1381,7 +1384,8 @@ static int64_t deadline_of(const struct client *c)
     }
 }
 
-/* 5.5.2.  If the outbox is full, no ping is needed: to take bytes from it is a sign of life, too. */
+/* 5.5.2.  A full outbox needs no ping: when the peer reads what is in it, that is a sign of life,
+ * too. */
 static void ping(struct client *c)
 {
     if (is_open(slot_of(c)))
@@ -1426,8 +1430,8 @@ static void expire_all(void)
             expire(&clients[seats[i]]);
 }
 
-/* A slot is kept while somebody is parked at it.  While the router is parked, the slots of
- * users are kept as well, because in the article the router removes users. */
+/* A slot is kept while somebody is parked at it.  In the article, the router removes the users,
+ * so it removes none while it waits.  The same is true here. */
 static bool may_be_freed(const struct client *c)
 {
     return waiters[slot_of(c)] == 0 && (c->id == 0 || !is_parked(ROUTER));
@@ -1499,7 +1503,7 @@ static void log_failure(const char *call)
 
 /* ---- 11. poll -------------------------------------------------------------------------------
  *
- * A client's state says what to poll for.  It is not stored anywhere. */
+ * What to poll for is not stored: it follows from the state of each client. */
 
 static struct pollfd watched[1 + LISTENERS + SLOTS];    /* signal pipe, listeners, clients */
 static int watched_slot[1 + LISTENERS + SLOTS];         /* whose it is, or NONE */
@@ -1551,7 +1555,7 @@ static int timeout_until(int64_t until);
 static int64_t last_found;      /* when poll last reported something */
 static int64_t last_full_look;  /* when it last looked at everyone */
 
-/* The only place that waits.  Returns how many entries of watched[] poll looked at.  It
+/* The server sleeps only here.  Returns how many entries of watched[] poll looked at.  It
  * does not sleep if a parked client can continue. */
 static int look(void)
 {
@@ -1576,7 +1580,7 @@ static int look(void)
     return count;
 }
 
-/* ---- 12. What only buys speed and memory ------------------------------------------------------
+/* ---- 12. What only saves time and memory ------------------------------------------------------
  *
  * The plainest server would give each client two buffers for ever, and poll everyone in
  * every turn, with the soonest deadline as the timeout.  It would keep every promise, too.
@@ -1710,7 +1714,8 @@ static struct client *seat_client(int fd, const union address *address)
 }
 
 /* Closes the oldest connection that has not finished its request, or only lingers.  It is
- * read first: a whole request is answered, not cut off.  Returns false if there is none. */
+ * read first: a whole request is answered, not cut off.  Returns false if there is no such
+ * connection. */
 static bool evict(void)
 {
     struct client *c = oldest_evictable();
@@ -1950,7 +1955,7 @@ static void catch_signals(void)
     sigaction(SIGALRM, &tell, NULL);
     sigaction(SIGPIPE, &ignore, NULL);  /* a write to a closed socket is an error like others */
 #ifdef SIGXFSZ      /* POSIX does not ask for it */
-    sigaction(SIGXFSZ, &ignore, NULL);  /* and so is one to a log file that is too large */
+    sigaction(SIGXFSZ, &ignore, NULL);  /* and a write to a log file that is too large, too */
 #endif
     sigaction(SIGHUP, NULL, &old);
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
@@ -2066,8 +2071,8 @@ static void die_of_listening(const union address *a, const char *port, int error
 }
 
 /* Listens on each address of one -l.  At least one must exist on this machine, unless
- * `optional` is set.  Returns false, errno set, if port 0 chose a port that is taken on a
- * later address. */
+ * `optional` is set.  With port 0, the system chooses a port for the first address, and the
+ * others must get the same.  If it is taken there, returns false and sets errno. */
 static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
@@ -2101,9 +2106,8 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
     return entry == NULL || listener_count == LISTENERS;
 }
 
-/* By default: the loopback addresses, without asking a resolver for a name.  With port 0
- * the first address gets a free port, and the others need the same.  If one cannot get it,
- * all try again. */
+/* By default: the loopback addresses, without asking a resolver for a name.  With port 0, if the
+ * port of the first address is taken on another one, all try again. */
 static void listen_or_die(const char *const *hosts, int count, const char *port)
 {
     static const char *const loopback[] = { "127.0.0.1", "::1" };
@@ -2231,8 +2235,8 @@ static int read_options(int argc, char **argv, const char *hosts[REPEATS], const
     return count;
 }
 
-/* Sets the program to its first state, the options included.  (Arrays that are
- * always written before they are read keep their bytes.) */
+/* Sets the program to its first state, the options included.  Arrays that are always written
+ * before they are read are not cleared. */
 static void first_state(void)
 {
     memset(clients, 0, sizeof clients);

@@ -54,8 +54,8 @@ static bool is_plain(uint8_t byte)
 
 /* Looks for special bytes in 8 bytes at once.  A byte is special if it is not plain: a
  * quote, a backslash or a control character.  The result is 0 if none is special.
- * Otherwise the top bit of each special byte is set.  (A borrow may set the top bit of
- * the next higher byte, too.)
+ * Otherwise the top bit of each special byte is set, and perhaps that of a byte beside it:
+ * callers only ask whether the result is 0.
  *   - Subtracting n from a byte below n gives a negative result: its top bit is set.
  *   - Flipping bit 1 turns a quote, 0x22, into 0x20.  A control character stays below
  *     0x20.  So one subtraction of 0x21 finds both.

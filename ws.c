@@ -248,8 +248,8 @@ static void read_subprotocols(const struct head *h, struct ws_view list,
     }
 }
 
-/* Returns where the request line begins.  RFC 9112 section 2.2: one empty line
- * before it is skipped. */
+/* Returns where the request line begins.  RFC 9112 section 2.2: a server skips one empty line
+ * in front of it. */
 static size_t begin(const struct head *h)
 {
     return byte_at(h, 0) == '\r' && byte_at(h, 1) == '\n' ? 2 : 0;
@@ -655,7 +655,7 @@ static bool is_port(const struct head *h, size_t from, size_t to)
 }
 
 /* Is the host localhost or an IP address?  The owner of any other name can make it
- * point to this server ("DNS rebinding").  A page from there has an Origin that equals
+ * point to this server ("DNS rebinding").  The owner's page then has an Origin that equals
  * Host, and must still be refused. */
 static bool is_literal(const struct ws_origin *o)
 {
@@ -725,7 +725,7 @@ bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
         return true;
     if (!normalize(&page, "http://", &h, r->host))
         return false;
-    normalize(&safe_page, "https://", &h, r->host);     /* it is too long only if the other is */
+    normalize(&safe_page, "https://", &h, r->host);     /* the same host: it fits, too */
     return is_literal(&page) || is_among(&page, allowed, count) || is_among(&safe_page, allowed, count);
 }
 
@@ -982,8 +982,8 @@ static enum ws_type message(struct ws_decoder *d, struct ws_event *e)
 
 /* ---- Part 4: closing, sections 5.5.1 and 7.4 -------------------------------------- */
 
-/* 7.4.1, 7.4.2.  IANA has added 1012 to 1014 since.  1005, 1006 and 1015 must not
- * stand in a frame, and the other codes are reserved. */
+/* 7.4.1, 7.4.2.  IANA has added 1012 to 1014 since.  1005, 1006 and 1015 must not stand in a
+ * frame.  All other codes outside of these ranges are reserved. */
 static bool is_close_code(int code)
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)

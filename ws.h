@@ -61,7 +61,7 @@ struct ws_request {
     const char *reason;         /* the fault, in words for the user; or NULL */
     struct ws_view seen;        /* the faulty value, if there is one */
     bool head;                  /* the method is HEAD: send no body */
-    bool html;                  /* Accept lists text/html, but not with q=0: a browser */
+    bool html;                  /* the client accepts text/html, as browsers do */
     bool offers;                /* the client offered our subprotocol */
     struct ws_view host;        /* value of Host */
     struct ws_view origin;      /* value of Origin; browsers send it */
@@ -135,7 +135,7 @@ bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
                     const struct ws_origin *allowed, int count);
 
 /* Would ws_may_connect let in a page that was opened at the Host of this request?
- * Its origin has that host, with http or https: a proxy may add TLS. */
+ * The page's origin is http:// or https:// and that host, because a proxy may add TLS. */
 bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
                  const struct ws_origin *allowed, int count);
 
@@ -218,8 +218,8 @@ void ws_start(struct ws_decoder *d, size_t at, size_t limit);
  * Source: RFC 6455 sections 5, 7.4 and 8.1. */
 enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_event *e);
 
-/* ws_keep: move the bytes of from[0..len) that are still needed to the front of
- * `to`.  `to` and `from` may be the same buffer.
+/* ws_keep: some bytes of from[0..len) are still needed.  Move them to to[0].  `to` and `from`
+ * may be the same buffer.
  *
  * Returns how many bytes it kept: usually 0; after WS_MORE at most limit +
  * WS_PENDING_MAX. */

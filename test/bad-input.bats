@@ -155,11 +155,11 @@ END
 @test "the article's JSON pasted line by line gets a notice for each line" {
     start_chat
     notices <<'END' | among_users
-byte 2: ends after byte 1: a message is one line < {
+byte 2: the text ends too early; a message is one line < {
 byte 3: a message looks like <   "recipient_id": 2,
 byte 3: a message looks like <   "message": "Go Braves!"
 byte 1: a message looks like < }
-byte 15: ends after byte 14: a message is one line < {"recipient_id
+byte 15: the text ends too early; a message is one line < {"recipient_id
 END
 }
 
@@ -172,7 +172,7 @@ A text {"recipient_id":2,"message":"1"}
 A text {"recipient_id":2,"message":"2"
 A text {"recipient_id":2,"message":"3"}
 A uncork
-A expect notice ends after byte 31
+A expect notice byte 32: the text ends too early
 Y expect text {"sender_id":3,"message":"1"}
 Y expect text {"sender_id":3,"message":"3"}
 END

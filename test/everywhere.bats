@@ -155,19 +155,19 @@ tools() {
     tools missing
     tool npx 'echo "npx $*"'
     run -0 run_sh
-    [ "$output" = "npx --yes bats ." ]
+    [ "$output" = "npx --yes bats test" ]
     tool bats 'echo Bats 1.6.1'
     run -0 run_sh
-    [ "$output" = "npx --yes bats ." ]
+    [ "$output" = "npx --yes bats test" ]
     tool bats 'echo "Bats 1.10.0"'
     run -0 run_sh
     [ "$output" = "Bats 1.10.0" ]
 }
 
-@test "make test TEST=log.bats runs that file only" {
+@test "make test TEST=test/log.bats runs that file only" {
     tools one
     tool npx 'echo "npx $*"'
-    run -0 env PATH="$TOOLS" /bin/sh "$BATS_TEST_DIRNAME/run.sh" log.bats
-    [ "$output" = "npx --yes bats log.bats" ]
-    contains "$(make -n -C "$ROOT" test TEST=log.bats)" "run.sh log.bats"
+    run -0 env PATH="$TOOLS" /bin/sh "$BATS_TEST_DIRNAME/run.sh" test/log.bats
+    [ "$output" = "npx --yes bats test/log.bats" ]
+    contains "$(make -n -C "$ROOT" test TEST=test/log.bats)" "run.sh test/log.bats"
 }

@@ -208,7 +208,7 @@ A join
 B join
 # {"recipient_id":2,"message":"va\\: a message of 32 bytes
 A hex 81a037fa213d4cd8535854935154529455625e9e030705d603505289525c509f0307158c4061
-A expect notice not delivered: byte 33: ends after byte 32
+A expect notice not delivered: byte 33: the text ends too early
 A quiet
 B quiet
 END

