@@ -1109,14 +1109,17 @@ static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_
  * file, of at most 4,095 characters: C99 promises no more for a literal.  The script
  * shows messages as text, never as HTML. */
 
-static const char page[] =                      /* %s: who is online */
-    "<!doctype html>\n"
-    "<html lang=en>\n"
-    "<title>chat</title>\n"
-    "<meta name=viewport content='width=device-width'>\n"
-    "<link rel=icon href=data:,>\n"
-    "<style>\n"
+#define PAGE_HEAD \
+    "<!doctype html>\n" \
+    "<html lang=en>\n" \
+    "<title>chat</title>\n" \
+    "<meta name=viewport content='width=device-width'>\n" \
+    "<link rel=icon href=data:,>\n" \
+    "<style>\n" \
     "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif }\n"
+
+static const char page[] =                      /* %s: who is online */
+    PAGE_HEAD
     "  body { max-width: 34em; margin: auto; padding: .5em }\n"
     "  h1 { margin: 0; font-size: 1.4em }\n"
     "  p { margin: .4em 0; white-space: pre-wrap; overflow-wrap: anywhere }\n"
@@ -1205,13 +1208,7 @@ typedef char the_page_and_its_header_fit[sizeof page + ONLINE_SIZE + 512 <= PAGE
 /* Under a name that is not localhost the WebSocket of the page would be refused, unless
  * -o names its origin: see ws_may_connect. */
 static const char page_of_a_name[] =
-    "<!doctype html>\n"
-    "<html lang=en>\n"
-    "<title>chat</title>\n"
-    "<meta name=viewport content='width=device-width'>\n"
-    "<link rel=icon href=data:,>\n"
-    "<style>\n"
-    "  :root { color-scheme: light dark; font: 1.2em/1.4 system-ui, sans-serif }\n"
+    PAGE_HEAD
     "  :root { overflow-wrap: anywhere }\n"
     "  code { font: 1em monospace }\n"
     "</style>\n"

@@ -419,8 +419,9 @@ END
     } | play
 }
 
-@test "when descriptors run out and no client can be evicted, all new clients get 503" {
-    start_chat
+# Checks that a server without free descriptors answers each newcomer with 503.
+all_get_503() {
+    local i
     { used_up <<'END'
 A join
 B join
@@ -439,6 +440,11 @@ END
     } | play
 }
 
+@test "when descriptors run out and no client can be evicted, all new clients get 503" {
+    start_chat
+    all_get_503
+}
+
 # in_empty_dev COMMAND CODE: COMMAND (started or started_mute) starts the server by CODE, in a
 # place where /dev is empty
 in_empty_dev() {
@@ -448,21 +454,7 @@ in_empty_dev() {
 
 @test "without /dev/null, the server starts, and has a descriptor in reserve to answer 503" {
     in_empty_dev started 'exec "$@"'
-    { used_up <<'END'
-A join
-B join
-END
-      for i in {1..5}; do
-          printf '%s\n' "X$i connect" "X$i expect http 503" "X$i expect end"
-      done
-      cat <<END
-A say B 20
-B expect said A 20
-$(more_descriptors)
-C join
-C quiet
-END
-    } | play
+    all_get_503
 }
 
 @test "without /dev/null, and with all standard descriptors closed, the server starts, too" {
