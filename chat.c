@@ -2128,9 +2128,10 @@ static void say_where(void)
     size_t len = strlen(line);
     for (int i = 0; i < listener_count; i++) {
         union address a = own_address(listeners[i]);
+        const char *every = is_v6(&a) ? "every IPv6 address of this machine, "
+                                      : "every IPv4 address of this machine, ";
         len += (size_t)sprintf(line + len, "%s%s%s", i == 0 ? "" : " and ",
-                               is_wildcard(&a) ? "every address of this machine, " : "",
-                               name_of(&a).text);
+                               is_wildcard(&a) ? every : "", name_of(&a).text);
     }
     puts(line);
     fflush(stdout);

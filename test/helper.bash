@@ -10,7 +10,8 @@
 ROOT=$BATS_TEST_DIRNAME/..
 BIN=$BATS_TEST_DIRNAME/bin
 
-# start_chat [hurried|tiny] [OPTION...]: starts the server on a free port and sets PORT.
+# start_chat [hurried|tiny] [OPTION...]: starts the server on a free port.  Sets PORT, and WHERE to
+# the line that says where it listens.
 # The "hurried" server has deadlines of about 1 s.  The "tiny" one also has only 4 slots.
 start_chat() {
     local binary=$ROOT/chat where line port=':([0-9]+)([^]0-9]|$)'      # not in [::1]
@@ -27,7 +28,7 @@ start_chat() {
         echo "chat did not start: $line"
         return 1
     fi
-    PORT=${BASH_REMATCH[1]}
+    PORT=${BASH_REMATCH[1]} WHERE=$line
 }
 
 # Waits for a server that has got its signal, and returns its exit status.  (A second

@@ -219,6 +219,7 @@ END
 @test "-l 0.0.0.0 -l :: serves both families of addresses, in either order" {
     unless_here ::1
     start_chat -l 0.0.0.0 -l ::
+    contains "$WHERE" "every IPv4 address of this machine, 0.0.0.0:$PORT" " and every IPv6 address of this machine, [::]:$PORT"
     all_answer 127.0.0.1 ::1
     stop_chat
     start_chat -l :: -l 0.0.0.0
