@@ -68,7 +68,7 @@
 enum {
     SPARE = 16,                 /* slots beyond CLIENTS, only to answer 503 */
     SLOTS = CLIENTS + SPARE,
-    QUEUE_SIZE = 10,            /* messages: the channel of README.md's article has ten */
+    QUEUE_SIZE = 10,            /* messages, as many as in the article (see README.md) */
     DEFAULT_KEEP_S = 30,        /* silence before a ping, and after it: option -k */
     STOP_MS = 2000,             /* from the signal to the end, at most */
     STOP_QUIET_MS = 1000,       /* but sooner if no peer takes a byte for this long */
@@ -96,9 +96,9 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* FULL is a number of bytes: the size of the largest message or request, plus the size of an
- * unfinished control frame, which may stand behind it in an inbox.  An outbox is full when it
- * holds FULL bytes.  A buffer is about twice as large:
+/* FULL is a number of bytes.  No more than that can lie unfinished in an inbox: the largest
+ * message or request, and a control frame behind it.  And an outbox is full when it holds that
+ * many bytes.  A buffer is about twice as large:
  *   - An outbox that is not full has room for one more message of any size, and for the
  *     reserve.
  *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
@@ -128,16 +128,17 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *    '------------------- remove_client(), the only close() of a client -------'
  *
  * If the input of an OPEN client ends while its outbox is empty, it goes to DEAD at once.  If
- * the input of a CLOSING client ends before all is written, it goes to DRAINING.  Three things
- * lead from any state to DEAD: a failed read, a deadline, and an eviction, which closes the
- * connection to make room for another one.  At two of the deadlines, the server sends
- * something first: 408 after half a request, a ping to a silent user. */
+ * the input of a CLOSING client ends before all is written, it goes to DRAINING.  When the
+ * server stops, a JOINING client goes to CLOSING.  Other ways to DEAD are a failed read or write,
+ * a deadline, and an eviction: the server closes an unfinished or lingering connection to make
+ * room for another one.  At two of the deadlines, the server sends something first: 408 after
+ * half a request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
 #define BIT(state) (1u << (state))
 
-static const unsigned may_follow[] = {          /* the picture, as data */
+static const unsigned may_follow[] = {          /* the picture and its text, as data */
     [FREE]      = BIT(REQUEST),
     [REQUEST]   = BIT(JOINING) | BIT(CLOSING) | BIT(DEAD),
     [JOINING]   = BIT(OPEN) | BIT(CLOSING) | BIT(DEAD),
@@ -179,12 +180,12 @@ struct client {
                                  * inbox; a null token: no message waits */
 
     uint8_t *out;               /* outbox: bytes to write; NULL while there are none */
-    size_t out_at, out_used;    /* they are out[out_at .. out_at+out_used) */
+    size_t out_at, out_used;    /* the bytes are out[out_at .. out_at+out_used) */
     bool stuck;                 /* the kernel took less than all: flush_all leaves it out */
 
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
-    int64_t pinged;             /* when a ping was queued after `heard`; 0: none was */
+    int64_t pinged;             /* when a ping was due after `heard`; 0: none was */
     int64_t took;               /* when the kernel last took a byte from the outbox.  It is set
                                  * anew when the state changes, and when a first sender waits */
     int64_t tried;              /* when a write was last tried */
@@ -371,13 +372,13 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* c can't be reached any more.  All bytes in its outbox are lost, and `unread` bytes that it
- * sent. */
-static void log_gone(const struct client *c, const char *why, size_t unread)
+/* Logs that c can't be reached any more, and what is lost: the bytes in its outbox, and so many
+ * of the bytes that it sent. */
+static void log_gone(const struct client *c, const char *why, size_t sent)
 {
-    if (c->id != 0 && c->out_used + unread > 0)
+    if (c->id != 0 && c->out_used + sent > 0)
         log_line("user %" PRId64 "%s: %s; lost: %zu bytes to it, %zu from it", c->id,
-                 is_reachable(c) ? " left" : "", why, c->out_used, unread);
+                 is_reachable(c) ? " left" : "", why, c->out_used, sent);
     else
         log_left(c, why);
 }
@@ -485,8 +486,8 @@ static bool is_open(int place)
     return !is_reachable(&clients[place]) || clients[place].out_used < FULL;
 }
 
-/* A new message also waits if others wait there.  A message that has waited there needs only
- * room. */
+/* A message waits if the place is full.  A new message also waits if others wait at the place.  A
+ * message that has waited there itself needs only room. */
 static bool must_wait(const struct message *m, int place)
 {
     return !is_open(place) || (waiters[place] > 0 && m->waited_at != place);
@@ -1081,7 +1082,8 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     respond(c, 426, body, r->head);
 }
 
-/* Can it stand in the advice, and would chat -o accept it? */
+/* May an answer advise to type  chat -o ORIGIN?  Only if the origin is harmless in a shell, and
+ * chat would accept it. */
 static bool may_be_named(const uint8_t *origin, size_t len)
 {
     struct ws_origin o;
@@ -1205,8 +1207,8 @@ static const char page[] =                      /* %s: who is online */
 
 typedef char the_page_and_its_header_fit[sizeof page + ONLINE_SIZE + 512 <= PAGE_SIZE ? 1 : -1];
 
-/* Under a name that is not localhost the WebSocket of the page would be refused, unless
- * -o names its origin: see ws_may_connect. */
+/* Shown instead of the page if the server was opened under a name that is not localhost.  The
+ * WebSocket of the page would be refused there, unless -o names its origin: see ws_may_connect. */
 static const char page_of_a_name[] =
     PAGE_HEAD
     "  :root { overflow-wrap: anywhere }\n"
@@ -1316,7 +1318,7 @@ static void output_failed(struct client *c, const char *why)
         drop(c, why);
         return;
     }
-    log_gone(c, why, 0);        /* its messages are still delivered */
+    log_gone(c, why, 0);        /* the messages that it sent are still delivered */
     c->broken = true;
     empty_outbox(c);
 }
@@ -1349,7 +1351,7 @@ static void all_written(struct client *c)
     }
 }
 
-/* Is somebody parked at its full outbox?  Then the server tries a write every RETRY_MS.
+/* Is the outbox of c full, and somebody parked at it?  Then the server tries a write every RETRY_MS.
  * POLLOUT comes late: on Linux, when a third of the kernel's buffer is free. */
 static bool is_waited_for(const struct client *c)
 {
@@ -1658,7 +1660,7 @@ static int choose_look(int64_t *until)
  * Among idle users, a message then costs 4 to 6 us more.  So poll gets no timeout: an
  * alarm ends it, by a byte in the signal pipe.  The server does not cancel an alarm.  Most
  * come too early, because the deadline has moved on.  That is harmless.
- * (setitimer is XSI, and no longer in POSIX.1-2024.) */
+ * (setitimer was an option of POSIX.  POSIX.1-2024 no longer has it.) */
 static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
 
 /* Returns the timeout for poll: 0 if the time has come, or else none. */
@@ -1922,8 +1924,8 @@ static void die(const char *format, ...)
     exit(1);
 }
 
-/* A descriptor that was closed at start would be given to a socket, and the log would go
- * into it.  So 0, 1 and 2 are opened first. */
+/* If descriptor 2 was closed at the start, a socket would get that number, and the log would be
+ * written into the socket.  So 0, 1 and 2 are opened first. */
 static void open_standard_descriptors(void)
 {
     int fd;
@@ -1934,8 +1936,8 @@ static void open_standard_descriptors(void)
         close(fd);
 }
 
-/* Unblocks the signals that the server needs: its parent may have blocked them.  SIGHUP
- * stays ignored if it was: nohup does that. */
+/* Unblocks the signals that the server needs: its parent may have blocked them.  If
+ * SIGHUP was ignored at the start, it stays so: nohup wants that. */
 static void catch_signals(void)
 {
     static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
@@ -1950,9 +1952,11 @@ static void catch_signals(void)
     sigemptyset(&ours);
     sigaddset(&ours, SIGALRM);
     sigaction(SIGALRM, &tell, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);  /* a write to a closed socket is an error like others */
+    /* Two writes become errors like others: to a closed socket, and to a log file that is too
+     * large. */
+    sigaction(SIGPIPE, &ignore, NULL);
 #ifdef SIGXFSZ      /* POSIX does not ask for it */
-    sigaction(SIGXFSZ, &ignore, NULL);  /* and a write to a log file that is too large, too */
+    sigaction(SIGXFSZ, &ignore, NULL);
 #endif
     sigaction(SIGHUP, NULL, &old);
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
@@ -2041,8 +2045,8 @@ static bool is_wildcard(const union address *a)
     return is_v6(a) ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr) : a->v4.sin_addr.s_addr == INADDR_ANY;
 }
 
-/* Returns the listener that excludes this address, or NONE.  On most systems, a wildcard
- * address and another one of its family exclude each other. */
+/* Returns the listener that excludes this address, or NONE.  On most systems, the
+ * wildcard address excludes all others of its family. */
 static int excluded_by(const union address *a)
 {
     for (int i = 0; i < listener_count; i++) {
@@ -2069,7 +2073,7 @@ static void die_of_listening(const union address *a, const char *port, int error
 
 /* Listens on each address of one -l.  At least one must exist on this machine, unless
  * `optional` is set.  With port 0, the system chooses a port for the first address, and the
- * others must get the same.  If it is taken there, returns false and sets errno. */
+ * others must get the same.  If that port is taken on one of them, returns false and sets errno. */
 static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
@@ -2103,8 +2107,8 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
     return entry == NULL || listener_count == LISTENERS;
 }
 
-/* By default: the loopback addresses, without asking a resolver for a name.  With port 0, if the
- * port of the first address is taken on another one, all try again. */
+/* By default: the loopback addresses, without asking a resolver for a name.  If listen_on_host
+ * returns false, all addresses try again, with a new port. */
 static void listen_or_die(const char *const *hosts, int count, const char *port)
 {
     static const char *const loopback[] = { "127.0.0.1", "::1" };

@@ -54,8 +54,8 @@ static bool is_plain(uint8_t byte)
 
 /* Looks for special bytes in 8 bytes at once.  A byte is special if it is not plain: a
  * quote, a backslash or a control character.  The result is 0 if none is special.
- * Otherwise the top bit of each special byte is set, and perhaps that of a byte beside it:
- * callers only ask whether the result is 0.
+ * Otherwise the top bit of each special byte is set.  A subtraction can borrow from the next
+ * byte, and set its top bit, too.  That does no harm: callers only ask whether the result is 0.
  *   - Subtracting n from a byte below n gives a negative result: its top bit is set.
  *   - Flipping bit 1 turns a quote, 0x22, into 0x20.  A control character stays below
  *     0x20.  So one subtraction of 0x21 finds both.
@@ -283,7 +283,7 @@ static bool value(struct scan *s)
 
 /* Returns the character at text[*i] of a checked string, and moves *i behind it.  A \u
  * escape is decoded.  A short escape such as \n gives -1, and a byte beyond ASCII gives
- * 128 or more.  Our two keys contain neither, so both count as a difference. */
+ * 128 or more.  Our two keys contain no such characters, so none of these values equals one. */
 static int unescaped(const struct scan *s, size_t *i)
 {
     int c = byte_at(s, (*i)++), code = 0;
@@ -302,7 +302,7 @@ struct token {
 };
 
 /* Does the key equal the name?  Both have their quotes.  The last quote is compared
- * without decoding: an escaped quote does not end the key. */
+ * without decoding, because \u0022 is a quote inside a key, not its end. */
 static bool unescapes_to(const struct scan *s, size_t i, const char *name)
 {
     for (; name[1] != '\0'; name++)

@@ -514,7 +514,8 @@ static bool is_leap(int year)
 }
 
 /* RFC 9110 sections 6.6.1 and 5.6.7:  Date: Sun, 06 Nov 1994 08:49:37 GMT
- * By hand: strftime takes the names from the locale, and gmtime may read files. */
+ * This does not use strftime, which takes the names from the locale, and not gmtime, which
+ * may read files. */
 static void write_date(char *out, size_t cap, time_t when)
 {
     static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
@@ -586,7 +587,7 @@ static void drop_port(struct ws_origin *o, const char *scheme, const char *port)
         o->len -= n;
 }
 
-/* RFC 6454 section 6.2: writes an origin in a form that is_same can compare.
+/* RFC 6454 section 6.2: writes an origin in one fixed form, so that is_same() can compare two.
  *   - `scheme` stands before the text
  *   - all letters are lower case
  *   - the usual port of http or https is left out
@@ -725,7 +726,7 @@ bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
         return true;
     if (!normalize(&page, "http://", &h, r->host))
         return false;
-    normalize(&safe_page, "https://", &h, r->host);     /* the same host: it fits, too */
+    normalize(&safe_page, "https://", &h, r->host);     /* cannot fail: the host fitted above */
     return is_literal(&page) || is_among(&page, allowed, count) || is_among(&safe_page, allowed, count);
 }
 
@@ -983,7 +984,7 @@ static enum ws_type message(struct ws_decoder *d, struct ws_event *e)
 /* ---- Part 4: closing, sections 5.5.1 and 7.4 -------------------------------------- */
 
 /* 7.4.1, 7.4.2.  IANA has added 1012 to 1014 since.  1005, 1006 and 1015 must not stand in a
- * frame.  All other codes outside of these ranges are reserved. */
+ * frame, and all others that are not listed here are reserved. */
 static bool is_close_code(int code)
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)

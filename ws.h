@@ -135,7 +135,8 @@ bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
                     const struct ws_origin *allowed, int count);
 
 /* Would ws_may_connect let in a page that was opened at the Host of this request?
- * The page's origin is http:// or https:// and that host, because a proxy may add TLS. */
+ * The page's origin is http:// and that host.  It is https:// and that host if a proxy adds
+ * TLS. */
 bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
                  const struct ws_origin *allowed, int count);
 
@@ -170,7 +171,8 @@ struct ws_event {
     size_t at, len;             /* unmasked payload: buf[at .. at+len);
                                  * WS_CLOSE: only the reason, without the code */
     size_t bad;                 /* WS_BINARY: the first byte that is not UTF-8,
-                                 * counted from 1; 0: the payload is UTF-8 */
+                                 * counted from 1; 0: all are.  (In a text, such a
+                                 * byte is a WS_BREACH.) */
     int code;                   /* WS_CLOSE: the client's code, or WS_NO_CODE;
                                  * WS_BREACH: the code for the server's Close */
     const char *reason;         /* WS_BREACH: the broken rule */
@@ -218,8 +220,8 @@ void ws_start(struct ws_decoder *d, size_t at, size_t limit);
  * Source: RFC 6455 sections 5, 7.4 and 8.1. */
 enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_event *e);
 
-/* ws_keep: some bytes of from[0..len) are still needed.  Move them to to[0].  `to` and `from`
- * may be the same buffer.
+/* ws_keep: some bytes of from[0..len) are still needed.  Move them to the beginning of the
+ * buffer `to`, which may be the same as `from`.
  *
  * Returns how many bytes it kept: usually 0; after WS_MORE at most limit +
  * WS_PENDING_MAX. */

@@ -126,7 +126,7 @@ files_of_test() {
 
 @test "README: the test that its exercises name exists" {
     local name
-    name=$(tr '\n' ' ' <"$ROOT/README.md" | sed 's/.*The \*nobody test\*[^*]*\*\([^*]*\)\*.*/\1/')
+    name=$(tr '\n' ' ' <"$ROOT/README.md" | sed 's/.*\*nobody test\*[^*]*\*\([^*]*\)\*.*/\1/')
     grep -qF "@test \"$name\" {" "$BATS_TEST_DIRNAME/messages.bats"
 }
 
