@@ -1,7 +1,7 @@
 /* chat.c -- a WebSocket chat server: who is connected, who gets what, and when.
  *
- * One thread, one poll().  No call waits for a client.  A client whose message finds
- * no room is parked: its socket is not read until there is room, so TCP slows it down.
+ * One thread, one poll().  No read or write waits for a client.  A client whose message
+ * finds no room is parked: its socket is not read until there is room, so TCP slows it down.
  * All memory is in the arrays below.
  *
  * How to read it: main and turn, at the end, are the table of contents.  Then follow
@@ -96,9 +96,9 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* FULL is a number of bytes.  No more than that can lie unfinished in an inbox: the largest
- * message or request, and a control frame behind it.  And an outbox is full when it holds that
- * many bytes.  A buffer is about twice as large:
+/* FULL is a number of bytes: the largest message or request, plus a control frame.  That is the
+ * most that an inbox can hold while they are incomplete.  An outbox that holds FULL bytes is full.
+ * A buffer is about twice as large:
  *   - An outbox that is not full has room for one more message of any size, and for the
  *     reserve.
  *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
@@ -185,7 +185,7 @@ struct client {
 
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
-    int64_t pinged;             /* when a ping was due after `heard`; 0: none was */
+    int64_t pinged;             /* when its silence was long enough for a ping; 0: it was not */
     int64_t took;               /* when the kernel last took a byte from the outbox.  It is set
                                  * anew when the state changes, and when a first sender waits */
     int64_t tried;              /* when a write was last tried */
@@ -196,7 +196,7 @@ struct client {
 
 static struct client clients[SLOTS];
 
-static int seats[SLOTS];        /* slots: seats[0 .. in_use) are in use, the others free */
+static int seats[SLOTS];        /* all slots, in any order: seats[0 .. in_use) are in use */
 static int in_use;
 static int active;              /* part 12: seats[0 .. active) may have something to do */
 
@@ -372,8 +372,8 @@ static void log_left(const struct client *c, const char *why)
         log_line("user %" PRId64 " left: %s", c->id, why);
 }
 
-/* Logs that c can't be reached any more, and what is lost: the bytes in its outbox, and so many
- * of the bytes that it sent. */
+/* Logs that c can't be reached any more, and how many bytes are lost: those in its outbox, and
+ * `sent` bytes that came from it. */
 static void log_gone(const struct client *c, const char *why, size_t sent)
 {
     if (c->id != 0 && c->out_used + sent > 0)
@@ -487,7 +487,7 @@ static bool is_open(int place)
 }
 
 /* A message waits if the place is full.  A new message also waits if others wait at the place.  A
- * message that has waited there itself needs only room. */
+ * message that has already waited at this place needs only room. */
 static bool must_wait(const struct message *m, int place)
 {
     return !is_open(place) || (waiters[place] > 0 && m->waited_at != place);
@@ -886,9 +886,9 @@ static void flush_all(void)
     }
 }
 
-/* c was parked, and its place is open.  While it was parked, its socket was not read.  It is
- * read here, because the next clients in parked[] may have more messages in their inboxes, and
- * would take all the room before c is read. */
+/* c was parked, and its place is open.  While c was parked, its socket was not read.  So the
+ * server reads it here.  Otherwise, the next clients in parked[] could take all the room with
+ * messages from their inboxes, while those of c lie in the kernel. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -1107,8 +1107,8 @@ static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_
 }
 
 /* ---- The page ----
- * The client of everybody who has only a browser.  It is one text that needs no other
- * file, of at most 4,095 characters: C99 promises no more for a literal.  The script
+ * The client of everybody who has only a browser.  It is one text, and needs no other
+ * file.  It has at most 4,095 characters: C99 promises no more for a literal.  The script
  * shows messages as text, never as HTML. */
 
 #define PAGE_HEAD \
@@ -1249,8 +1249,8 @@ static void show_page(struct client *c, const uint8_t *buf, const struct ws_requ
     respond(c, 200, body, r->head);
 }
 
-/* The user is in the table before its 101 goes out.  So nobody can learn its id before messages
- * can reach it. */
+/* The user is in the table before its 101 goes out.  So messages can reach it as soon as anybody
+ * can know its id. */
 static void admit(struct client *c)
 {
     char accept[WS_ACCEPT_LEN + 1], headers[256];
@@ -1554,7 +1554,7 @@ static int timeout_until(int64_t until);
 static int64_t last_found;      /* when poll last reported something */
 static int64_t last_full_look;  /* when it last looked at everyone */
 
-/* The server sleeps only here.  Returns how many entries of watched[] poll looked at.  It
+/* The server sleeps only here.  Returns the number of entries of watched[].  It
  * does not sleep if a parked client can continue. */
 static int look(void)
 {
@@ -1582,7 +1582,7 @@ static int look(void)
 /* ---- 12. What only saves time and memory ------------------------------------------------------
  *
  * The plainest server would give each client two buffers for ever, and poll everyone in
- * every turn, with the soonest deadline as the timeout.  It would keep every promise, too.
+ * every turn, with the soonest deadline as the timeout.  It would behave in the same way.
  * This part makes it cheaper, in three ways.
  *
  * Lent buffers.  A buffer is lent to an inbox or an outbox while something is in it.  So
@@ -1670,7 +1670,7 @@ static int timeout_until(int64_t until)
     struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
     if (us <= 0)
         return 0;
-    /* An alarm that is set for earlier is enough. */
+    /* If an alarm is set for an earlier time, the turn after it sets the next one. */
     if (until != NEVER && !(now < alarm_at && alarm_at <= until)) {
         setitimer(ITIMER_REAL, &in, NULL);
         alarm_at = until;
@@ -1771,8 +1771,8 @@ static bool is_out_of_descriptors(int error)
     return error == EMFILE || error == ENFILE;
 }
 
-/* Returns a connection, or NONE.  Without descriptors, accept() fails even if nobody
- * waits.  So a descriptor is freed only if a connection is known to wait. */
+/* Returns a connection, or NONE.  Without descriptors, accept() fails in the same way if nobody
+ * waits.  So a descriptor is freed only if poll has said that a connection waits. */
 static int accept_one(int listener, union address *a, bool waiting)
 {
     int fd;
@@ -1952,8 +1952,8 @@ static void catch_signals(void)
     sigemptyset(&ours);
     sigaddset(&ours, SIGALRM);
     sigaction(SIGALRM, &tell, NULL);
-    /* Two writes become errors like others: to a closed socket, and to a log file that is too
-     * large. */
+    /* Two signals would end the server: the first comes after a write to a closed socket, the
+     * second after a write to a log file that is too large.  Ignored, the writes just fail. */
     sigaction(SIGPIPE, &ignore, NULL);
 #ifdef SIGXFSZ      /* POSIX does not ask for it */
     sigaction(SIGXFSZ, &ignore, NULL);

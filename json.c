@@ -54,11 +54,11 @@ static bool is_plain(uint8_t byte)
 
 /* Looks for special bytes in 8 bytes at once.  A byte is special if it is not plain: a
  * quote, a backslash or a control character.  The result is 0 if none is special.
- * Otherwise the top bit of each special byte is set.  A subtraction can borrow from the next
- * byte, and set its top bit, too.  That does no harm: callers only ask whether the result is 0.
+ * Otherwise the top bit of each special byte is set.  (The subtraction for a special byte borrows
+ * from the next byte, and may set its top bit, too.  Callers only ask whether the result is 0.)
  *   - Subtracting n from a byte below n gives a negative result: its top bit is set.
  *   - Flipping bit 1 turns a quote, 0x22, into 0x20.  A control character stays below
- *     0x20.  So one subtraction of 0x21 finds both.
+ *     0x20.  So one subtraction of 0x21 finds both.  (A space becomes 0x22.)
  *   - Exclusive or with 0x5C turns only a backslash into 0.  So a subtraction of 1 finds it.
  *   - The bytes of a character beyond ASCII have the top bit set from the start.
  *     "& ~word" clears it. */
@@ -283,7 +283,7 @@ static bool value(struct scan *s)
 
 /* Returns the character at text[*i] of a checked string, and moves *i behind it.  A \u
  * escape is decoded.  A short escape such as \n gives -1, and a byte beyond ASCII gives
- * 128 or more.  Our two keys contain no such characters, so none of these values equals one. */
+ * 128 or more.  Both differ from all characters of our two keys. */
 static int unescaped(const struct scan *s, size_t *i)
 {
     int c = byte_at(s, (*i)++), code = 0;
@@ -298,7 +298,7 @@ static int unescaped(const struct scan *s, size_t *i)
 }
 
 struct token {
-    size_t from, to;            /* text[from .. to); if it is missing, to is 0 */
+    size_t from, to;            /* text[from .. to); `to` is 0 if the token is missing */
 };
 
 /* Does the key equal the name?  Both have their quotes.  The last quote is compared

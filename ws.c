@@ -22,8 +22,8 @@
 
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
-/* The head of a request.  Only byte_at reads its bytes.  Behind the last one it
- * returns -1, and no rule allows that value. */
+/* The head of a request.  Only byte_at reads its bytes.  Behind the last byte, byte_at
+ * returns -1, which equals no character.  So every rule fails there. */
 struct head {
     const uint8_t *buf;
     size_t size;
@@ -514,8 +514,8 @@ static bool is_leap(int year)
 }
 
 /* RFC 9110 sections 6.6.1 and 5.6.7:  Date: Sun, 06 Nov 1994 08:49:37 GMT
- * This does not use strftime, which takes the names from the locale, and not gmtime, which
- * may read files. */
+ * This uses neither strftime, which takes the names from the locale, nor gmtime, which may
+ * read files. */
 static void write_date(char *out, size_t cap, time_t when)
 {
     static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
@@ -984,7 +984,7 @@ static enum ws_type message(struct ws_decoder *d, struct ws_event *e)
 /* ---- Part 4: closing, sections 5.5.1 and 7.4 -------------------------------------- */
 
 /* 7.4.1, 7.4.2.  IANA has added 1012 to 1014 since.  1005, 1006 and 1015 must not stand in a
- * frame, and all others that are not listed here are reserved. */
+ * frame.  The other codes are reserved. */
 static bool is_close_code(int code)
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)

@@ -135,8 +135,8 @@ bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
                     const struct ws_origin *allowed, int count);
 
 /* Would ws_may_connect let in a page that was opened at the Host of this request?
- * The page's origin is http:// and that host.  It is https:// and that host if a proxy adds
- * TLS. */
+ * The origin of such a page is http:// and that host, or https:// and that host if a proxy
+ * adds TLS.  Both are tried. */
 bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
                  const struct ws_origin *allowed, int count);
 
