@@ -65,7 +65,7 @@ static bool is_plain(uint8_t byte)
 static uint64_t special(const uint8_t *text, size_t i)
 {
     uint64_t word, quote, backslash;
-    memcpy(&word, text + i, 8);
+    memcpy(&word, text + i, sizeof word);
     quote = (word ^ EACH(2)) - EACH(0x21);
     backslash = (word ^ EACH('\\')) - EACH(1);
     return (quote | backslash) & ~word & EACH(0x80);

@@ -859,12 +859,12 @@ static bool unmask(uint8_t *buf, size_t to, size_t from, size_t n, uint8_t mask[
 
     memcpy(turned, mask, 4);
     memcpy(turned + 4, mask, 4);
-    memcpy(&key, turned, 8);    /* a copy of bytes: correct in either byte order */
+    memcpy(&key, turned, sizeof key);    /* a copy of bytes: correct in either byte order */
     for (; i + 8 <= n; i += 8) {
-        memcpy(&word, buf + from + i, 8);
+        memcpy(&word, buf + from + i, sizeof word);
         word ^= key;
         seen |= word;
-        memcpy(buf + to + i, &word, 8);
+        memcpy(buf + to + i, &word, sizeof word);
     }
     for (; i < n; i++) {
         buf[to + i] = buf[from + i] ^ mask[i % 4];
@@ -905,7 +905,7 @@ static size_t utf8_check(struct ws_utf8 *u, const uint8_t *buf, size_t from, siz
 
     while (i < to) {
         if (u->missing == 0 && i + 8 <= to) {       /* ASCII, eight at a time */
-            memcpy(&word, buf + i, 8);
+            memcpy(&word, buf + i, sizeof word);
             if ((word & HIGH_BITS) == 0) {
                 i += 8;
                 continue;
