@@ -188,6 +188,7 @@ static bool scalar(struct scan *s)
     int c = byte_at(s, s->at);
     switch (c) {
     case '"': return string(s);
+    case '\'': return fail(s, "a string needs double quotes");
     case 't': return word(s, "true");
     case 'f': return word(s, "false");
     case 'n': return word(s, "null");

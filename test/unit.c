@@ -207,6 +207,7 @@ static const struct json_row {
     { "7 a single one", BYTES("{\xE2\x80\x98recipient_id\xE2\x80\x99:2}"), "byte 2: this is a curly quote" },
     { "7 the last of them", BYTES("{\"a\":1 \xE2\x80\x9F}"), "byte 8: this is a curly quote" },
     { "7 one that belongs to the message", BYTES("{\"recipient_id\":2,\"message\":\"\xE2\x80\x9Chi\xE2\x80\x9D\"}"), "2 \"\xE2\x80\x9Chi\xE2\x80\x9D\"" },
+    { "7 a string in single quotes", BYTES("{\"message\":'hi'}"), "byte 12: a string needs double quotes" },
     { "7 a key with the backslashes of a notice", BYTES("{\\\"a\\\":2}"), "byte 2: write the quotes without" },
     { "2 a no-break space", BYTES("{\xC2\xA0\"recipient_id\":2}"), "byte 2: this is a no-break space" },
     { "2 a no-break space behind", BYTES("{\"recipient_id\":2,\"message\":\"a\"}\xC2\xA0"), "byte 33: this is a no-break space" },
