@@ -96,9 +96,9 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* FULL is a number of bytes: the largest message or request, plus a control frame.  That is the
- * most that an inbox can hold while they are incomplete.  An outbox that holds FULL bytes is full.
- * A buffer is about twice as large:
+/* FULL is a number of bytes.  An inbox holds at most so many bytes that are incomplete: the
+ * largest message or request, plus a control frame.  An outbox that holds FULL bytes is full.  A
+ * buffer is about twice as large:
  *   - An outbox that is not full has room for one more message of any size, and for the
  *     reserve.
  *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
@@ -129,10 +129,11 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  *
  * If the input of an OPEN client ends while its outbox is empty, it goes to DEAD at once.  If
  * the input of a CLOSING client ends before all is written, it goes to DRAINING.  When the
- * server stops, a JOINING client goes to CLOSING.  Other ways to DEAD are a failed read or write,
- * a deadline, and an eviction: the server closes an unfinished or lingering connection to make
- * room for another one.  At two of the deadlines, the server sends something first: 408 after
- * half a request, a ping to a silent user. */
+ * server stops, a JOINING client goes to CLOSING.  Other ways to DEAD are a failed read, a
+ * deadline, and an eviction: the server closes an unfinished or lingering connection to make room
+ * for another one.  A failed write leads to DEAD, too, unless the client is OPEN: then its input
+ * still counts.  At two of the deadlines, the server sends something first: 408 after half a
+ * request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -185,7 +186,7 @@ struct client {
 
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
-    int64_t pinged;             /* when its silence was long enough for a ping; 0: it was not */
+    int64_t pinged;             /* when ping() was called since `heard`; 0: it was not */
     int64_t took;               /* when the kernel last took a byte from the outbox.  It is set
                                  * anew when the state changes, and when a first sender waits */
     int64_t tried;              /* when a write was last tried */
@@ -887,8 +888,8 @@ static void flush_all(void)
 }
 
 /* c was parked, and its place is open.  While c was parked, its socket was not read.  So the
- * server reads it here.  Otherwise, the next clients in parked[] could take all the room with
- * messages from their inboxes, while those of c lie in the kernel. */
+ * server reads it here.  Otherwise, the next messages of c would still lie in the kernel while
+ * the next clients in parked[] take all the room. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -1207,8 +1208,8 @@ static const char page[] =                      /* %s: who is online */
 
 typedef char the_page_and_its_header_fit[sizeof page + ONLINE_SIZE + 512 <= PAGE_SIZE ? 1 : -1];
 
-/* Shown instead of the page if the server was opened under a name that is not localhost.  The
- * WebSocket of the page would be refused there, unless -o names its origin: see ws_may_connect. */
+/* Shown instead of the page under a host name that is neither localhost nor named by -o.  There
+ * the WebSocket of the page would be refused: see ws_may_connect. */
 static const char page_of_a_name[] =
     PAGE_HEAD
     "  :root { overflow-wrap: anywhere }\n"
@@ -1351,7 +1352,8 @@ static void all_written(struct client *c)
     }
 }
 
-/* Is the outbox of c full, and somebody parked at it?  Then the server tries a write every RETRY_MS.
+/* Is the outbox of c full, and somebody parked at it?  Then the server tries a write every
+ * RETRY_MS.
  * POLLOUT comes late: on Linux, when a third of the kernel's buffer is free. */
 static bool is_waited_for(const struct client *c)
 {
@@ -1608,14 +1610,14 @@ static void give_back(uint8_t **buffer)
 /* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each.
  * Among 1,000 idle users, that is ten times the price of a message.  So there are two looks: at
  * the active clients, and at everyone.  A client is active if the server read from it, or
- * wrote to it, within the last 2 ms.  So is every client in a request or on its way out.
+ * wrote to it, within the last 2 ms.  Clients in a request or on their way out are active, too.
  *
  *                                                looks at       and sleeps
  *   for 2 ms, nothing happened; or all           everyone       until a deadline
  *     clients are active
  *   the last look at everyone is older than      everyone       not at all
- *     2 us * clients, or than 20 ms
- *   else                                         the active     until 2 ms are over
+ *     2 us * clients (at most 20 ms)
+ *   else                                         the active     for 2 ms, at most
  *
  * It never sleeps if a parked client can continue.  Deadlines are checked with each look
  * at everyone. */
@@ -1670,7 +1672,8 @@ static int timeout_until(int64_t until)
     struct itimerval in = { .it_value = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) } };
     if (us <= 0)
         return 0;
-    /* If an alarm is set for an earlier time, the turn after it sets the next one. */
+    /* An alarm that is set for an earlier time is kept.  When it has rung, the next turn sets a
+     * new one. */
     if (until != NEVER && !(now < alarm_at && alarm_at <= until)) {
         setitimer(ITIMER_REAL, &in, NULL);
         alarm_at = until;
@@ -1771,8 +1774,9 @@ static bool is_out_of_descriptors(int error)
     return error == EMFILE || error == ENFILE;
 }
 
-/* Returns a connection, or NONE.  Without descriptors, accept() fails in the same way if nobody
- * waits.  So a descriptor is freed only if poll has said that a connection waits. */
+/* Returns a connection, or NONE.  Without a free descriptor, accept() fails with the same error
+ * whether a connection waits or not.  So a descriptor is freed only if poll has said that one
+ * waits. */
 static int accept_one(int listener, union address *a, bool waiting)
 {
     int fd;
@@ -1952,8 +1956,8 @@ static void catch_signals(void)
     sigemptyset(&ours);
     sigaddset(&ours, SIGALRM);
     sigaction(SIGALRM, &tell, NULL);
-    /* Two signals would end the server: the first comes after a write to a closed socket, the
-     * second after a write to a log file that is too large.  Ignored, the writes just fail. */
+    /* SIGPIPE would end the server after a write to a closed socket, and SIGXFSZ after a write to
+     * a log file that is too large.  If the signals are ignored, write() returns an error. */
     sigaction(SIGPIPE, &ignore, NULL);
 #ifdef SIGXFSZ      /* POSIX does not ask for it */
     sigaction(SIGXFSZ, &ignore, NULL);

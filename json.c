@@ -54,14 +54,16 @@ static bool is_plain(uint8_t byte)
 
 /* Looks for special bytes in 8 bytes at once.  A byte is special if it is not plain: a
  * quote, a backslash or a control character.  The result is 0 if none is special.
- * Otherwise the top bit of each special byte is set.  (The subtraction for a special byte borrows
- * from the next byte, and may set its top bit, too.  Callers only ask whether the result is 0.)
+ * Otherwise the top bit of each special byte is set.
  *   - Subtracting n from a byte below n gives a negative result: its top bit is set.
  *   - Flipping bit 1 turns a quote, 0x22, into 0x20.  A control character stays below
- *     0x20.  So one subtraction of 0x21 finds both.  (A space becomes 0x22.)
+ *     0x20.  So one subtraction of 0x21 finds both.  (A space, 0x20, becomes 0x22, so it is
+ *     not found.)
  *   - Exclusive or with 0x5C turns only a backslash into 0.  So a subtraction of 1 finds it.
  *   - The bytes of a character beyond ASCII have the top bit set from the start.
- *     "& ~word" clears it. */
+ *     "& ~word" clears it.
+ *   - A subtraction with a negative result borrows from the next byte.  So the top bit of
+ *     that byte may be set, too, although it is plain.  The result is not 0 anyway. */
 static uint64_t special(const uint8_t *text, size_t i)
 {
     uint64_t word, quote, backslash;
@@ -398,7 +400,7 @@ static bool fields(struct scan *s, struct token id, struct token message,
 }
 
 /* Describes the fault in words.  Keyboards and word processors insert characters that
- * are invisible or look like others.  If one stands at the fault, the text names it. */
+ * are invisible or look like others.  If one stands at the fault, the description names it. */
 static const char *explain(const struct scan *s)
 {
     int a = byte_at(s, s->at), b = byte_at(s, s->at + 1), c = byte_at(s, s->at + 2);
