@@ -1353,8 +1353,7 @@ static void all_written(struct client *c)
 }
 
 /* Is the outbox of c full, and somebody parked at it?  Then the server tries a write every
- * RETRY_MS.
- * POLLOUT comes late: on Linux, when a third of the kernel's buffer is free. */
+ * RETRY_MS, because POLLOUT comes late: on Linux, when a third of the kernel's buffer is free. */
 static bool is_waited_for(const struct client *c)
 {
     return waiters[slot_of(c)] > 0 && !is_open(slot_of(c));
