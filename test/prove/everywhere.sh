@@ -125,7 +125,7 @@ enter() {
             for tool in as awk basename bash bats cat chmod cmp cp cut date diff dirname env expr \
                 false find git grep head id kill ld ln ls make mkdir mkfifo mktemp mv nl nm nohup od paste \
                 ps pwd readlink rm rmdir sed seq sh sleep sort tail tar tee test touch tr true tty \
-                uname uniq wc xargs; do
+                uname uniq wc xargs yes; do
                 ! command -v "$tool" >/dev/null || ln -sf "$(command -v "$tool")" "$WORK/posix/"
             done
             PATH=$WORK/posix ;;
