@@ -96,9 +96,9 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* FULL is a number of bytes.  An inbox holds at most so many bytes that are incomplete: the
- * largest message or request, plus a control frame.  An outbox that holds FULL bytes is full.  A
- * buffer is about twice as large:
+/* FULL is a number of bytes: the largest message or request, plus a control frame.  Unfinished
+ * input in an inbox takes at most FULL bytes.  An outbox that holds FULL bytes is full.  A buffer
+ * is about twice as large:
  *   - An outbox that is not full has room for one more message of any size, and for the
  *     reserve.
  *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
@@ -131,9 +131,9 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  * the input of a CLOSING client ends before all is written, it goes to DRAINING.  When the
  * server stops, a JOINING client goes to CLOSING.  Other ways to DEAD are a failed read, a
  * deadline, and an eviction: the server closes an unfinished or lingering connection to make room
- * for another one.  A failed write leads to DEAD, too, unless the client is OPEN: then its input
- * still counts.  At two of the deadlines, the server sends something first: 408 after half a
- * request, a ping to a silent user. */
+ * for another one.  If a write to an OPEN client fails, it stays OPEN: the server still reads from
+ * it, but writes nothing to it.  In other states, a failed write leads to DEAD.  At two of the
+ * deadlines, the server sends something first: 408 after half a request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -168,14 +168,14 @@ union address {                 /* of a peer, or our own */
 struct client {
     int fd;                     /* NONE when closed */
     enum state state;
-    bool broken;                /* a write failed: only its input still counts */
+    bool broken;                /* a write failed: it is read, but not written to */
     bool notices;               /* it asked for the subprotocol of that name */
     int64_t id;                 /* 0: not a user */
     int next_in_bucket;         /* the next user with the same hash: a slot, or NONE */
 
     uint8_t *in;                /* inbox: bytes read; NULL while there are none */
     size_t in_used;
-    struct ws_decoder ws;       /* where decoding the inbox stands */
+    struct ws_decoder ws;       /* how far the inbox is decoded */
     size_t key_at;              /* JOINING: its key lies in the inbox from here */
     struct message held;        /* parked: the message that waits.  Its token lies in the
                                  * inbox; a null token: no message waits */
@@ -186,7 +186,7 @@ struct client {
 
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
-    int64_t pinged;             /* when ping() was called since `heard`; 0: it was not */
+    int64_t pinged;             /* the last ping(), if it came after `heard`; if not: 0 */
     int64_t took;               /* when the kernel last took a byte from the outbox.  It is set
                                  * anew when the state changes, and when a first sender waits */
     int64_t tried;              /* when a write was last tried */
@@ -447,7 +447,8 @@ static void put_notice(struct client *c, const char *format, ...)
  *      served.  Nobody has to wake them, so no wake-up can be lost.
  *   4. The outbox of a user that has left is open.  So its senders continue, and the log
  *      says that their messages were not delivered.
- *   5. A client is also parked at its own outbox if that has no room for an answer to it.
+ *   5. A client is also parked at its own outbox if this outbox has no room for the server's
+ *      answers.
  *
  *   parked[]   user 1         user 4         user 1 came first
  *              holds a        holds a
@@ -597,8 +598,9 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* Logs that the recipient is absent.  A sender that speaks `notices` is told as well, once
- * its own outbox has room.  Returns NONE, or that outbox as the place to wait at. */
+/* Logs that the recipient is absent, and tells the sender if it speaks `notices`.  If the sender's
+ * outbox has no room for that, does neither yet, and returns this outbox as the place to wait at.
+ * Otherwise returns NONE. */
 static int report_absent(const struct message *m)
 {
     struct client *from = find_user(m->from);
@@ -1083,8 +1085,8 @@ static void explain(struct client *c, const uint8_t *buf, const struct ws_reques
     respond(c, 426, body, r->head);
 }
 
-/* May an answer advise to type  chat -o ORIGIN?  Only if the origin is harmless in a shell, and
- * chat would accept it. */
+/* May an answer advise to type  chat -o ORIGIN?  Only if the origin is harmless in a shell,
+ * and -o would accept it. */
 static bool may_be_named(const uint8_t *origin, size_t len)
 {
     struct ws_origin o;
@@ -1208,8 +1210,8 @@ static const char page[] =                      /* %s: who is online */
 
 typedef char the_page_and_its_header_fit[sizeof page + ONLINE_SIZE + 512 <= PAGE_SIZE ? 1 : -1];
 
-/* Shown instead of the page under a host name that is neither localhost nor named by -o.  There
- * the WebSocket of the page would be refused: see ws_may_connect. */
+/* A browser gets this instead of the page if it opens the server under a host name that is
+ * neither localhost nor named by -o.  The page's WebSocket would be refused: see ws_may_connect. */
 static const char page_of_a_name[] =
     PAGE_HEAD
     "  :root { overflow-wrap: anywhere }\n"
@@ -1430,8 +1432,8 @@ static void expire_all(void)
             expire(&clients[seats[i]]);
 }
 
-/* A slot is kept while somebody is parked at it.  In the article, the router removes the users,
- * so it removes none while it waits.  The same is true here. */
+/* A slot is kept while somebody is parked at it.  In the article, the router removes users, and
+ * cannot do so while it waits.  Here, too, no user is removed while the router is parked. */
 static bool may_be_freed(const struct client *c)
 {
     return waiters[slot_of(c)] == 0 && (c->id == 0 || !is_parked(ROUTER));
@@ -1547,8 +1549,8 @@ static int64_t next_deadline(void)
     return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
 }
 
-/* Part 12: how many of the seats poll looks at, and until when it may sleep.  The plain server
- * looks at all in_use, and sleeps until next_deadline(). */
+/* Part 12 decides at how many of the seats poll() looks, and until when it may sleep.  The plain
+ * server looks at all in_use, and sleeps until next_deadline(). */
 static int choose_look(int64_t *until);
 static int timeout_until(int64_t until);
 
@@ -1774,8 +1776,8 @@ static bool is_out_of_descriptors(int error)
 }
 
 /* Returns a connection, or NONE.  Without a free descriptor, accept() fails with the same error
- * whether a connection waits or not.  So a descriptor is freed only if poll has said that one
- * waits. */
+ * whether a connection waits or not.  So a descriptor is freed only if poll has said that a
+ * connection waits. */
 static int accept_one(int listener, union address *a, bool waiting)
 {
     int fd;
@@ -2074,9 +2076,10 @@ static void die_of_listening(const union address *a, const char *port, int error
     die("cannot listen on %s: %s", name_of(a).text, strerror(error));
 }
 
-/* Listens on each address of one -l.  At least one must exist on this machine, unless
- * `optional` is set.  With port 0, the system chooses a port for the first address, and the
- * others must get the same.  If that port is taken on one of them, returns false and sets errno. */
+/* Listens on each address of the host: a name can have several.  At least one must exist on
+ * this machine, unless `optional` is set.  With port 0, the system chooses a port for the first
+ * address, and the others must get the same.  If that port is taken on one of them, returns false
+ * and sets errno. */
 static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
@@ -2110,7 +2113,7 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
     return entry == NULL || listener_count == LISTENERS;
 }
 
-/* By default: the loopback addresses, without asking a resolver for a name.  If listen_on_host
+/* By default: the loopback addresses, as numbers, so that no name is looked up.  If listen_on_host
  * returns false, all addresses try again, with a new port. */
 static void listen_or_die(const char *const *hosts, int count, const char *port)
 {

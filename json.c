@@ -56,14 +56,15 @@ static bool is_plain(uint8_t byte)
  * quote, a backslash or a control character.  The result is 0 if none is special.
  * Otherwise the top bit of each special byte is set.
  *   - Subtracting n from a byte below n gives a negative result: its top bit is set.
- *   - Flipping bit 1 turns a quote, 0x22, into 0x20.  A control character stays below
+ *   - Exclusive or with 2 turns a quote, 0x22, into 0x20.  A control character stays below
  *     0x20.  So one subtraction of 0x21 finds both.  (A space, 0x20, becomes 0x22, so it is
  *     not found.)
  *   - Exclusive or with 0x5C turns only a backslash into 0.  So a subtraction of 1 finds it.
  *   - The bytes of a character beyond ASCII have the top bit set from the start.
  *     "& ~word" clears it.
  *   - A subtraction with a negative result borrows from the next byte.  So the top bit of
- *     that byte may be set, too, although it is plain.  The result is not 0 anyway. */
+ *     that byte may be set, too, although it is plain.  That does no harm: only a special
+ *     byte borrows, so the result is not 0 in any case. */
 static uint64_t special(const uint8_t *text, size_t i)
 {
     uint64_t word, quote, backslash;

@@ -171,8 +171,8 @@ struct ws_event {
     size_t at, len;             /* unmasked payload: buf[at .. at+len);
                                  * WS_CLOSE: only the reason, without the code */
     size_t bad;                 /* WS_BINARY: the first byte that is not UTF-8,
-                                 * counted from 1; 0: all are.  (In a text, such a
-                                 * byte is a WS_BREACH.) */
+                                 * counted from 1; 0: the whole payload is UTF-8.
+                                 * (In a text, such a byte is a WS_BREACH.) */
     int code;                   /* WS_CLOSE: the client's code, or WS_NO_CODE;
                                  * WS_BREACH: the code for the server's Close */
     const char *reason;         /* WS_BREACH: the broken rule */
