@@ -275,12 +275,14 @@ static void empty_outbox(struct client *c)
 
 /* ---- 3. The log -----------------------------------------------------------------------
  * One line an event, one write() a line.  A line that begins with "! " tells of something
- * that the server refuses: a request, a connection, a message or a frame. */
+ * that the server refuses: a request, a connection, a message or a frame.  A full log stops
+ * the server, also if another program has made the terminal non-blocking. */
 
 static bool quiet;
 
 static void log_line(const char *format, ...)
 {
+    struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
     char line[LOG_LINE];
     size_t len;
     va_list args;
@@ -294,9 +296,12 @@ static void log_line(const char *format, ...)
     line[len++] = '\n';
     for (size_t at = 0; at < len; ) {   /* a signal can cut a write short */
         ssize_t written = write(STDERR_FILENO, line + at, len - at);
-        if (written == 0 || (written < 0 && errno != EINTR))
+        if (written > 0)
+            at += (size_t)written;
+        else if (written < 0 && errno == EAGAIN)
+            poll(&room, 1, -1);
+        else if (written == 0 || errno != EINTR)
             return;
-        at += written > 0 ? (size_t)written : 0;
     }
 }
 
@@ -1129,7 +1134,7 @@ static const char page[] =                      /* %s: who is online */
     "  h1 { margin: 0; font-size: 1.4em }\n"
     "  p { margin: .4em 0; white-space: pre-wrap; overflow-wrap: anywhere }\n"
     "  #log { height: 60vh; overflow: auto; padding: 0 .5em; border: 1px solid gray }\n"
-    "  #log p { padding-left: .5em; border-left: .4em solid gray }\n"
+    "  #log p { padding-left: 1.5em; text-indent: -1em; border-left: .4em solid gray }\n"
     "  #log .received { border-color: limegreen }\n"
     "  #log :is(.sent, .unsent, .lost) { margin-left: 2em; border-color: dodgerblue }\n"
     "  #log :is(.lost, .closed) { border-color: red }\n"
@@ -1160,6 +1165,7 @@ static const char page[] =                      /* %s: who is online */
     "  const p = log.appendChild(document.createElement('p'));\n"
     "  p.className = kind;\n"
     "  p.textContent = text;\n"
+    "  if (log.childElementCount > 500) log.firstChild.remove();   // or a flood is slow\n"
     "  if (at_end) log.scrollTop = log.scrollHeight;\n"
     "}\n"
     "function mark_unsent(kind) {\n"
@@ -1174,7 +1180,7 @@ static const char page[] =                      /* %s: who is online */
     "  if (is_open() && !document.hidden)\n"
     "    fetch('', { headers: { Accept: 'text/html' } }).then(r => r.text())\n"
     "      .then(t => { at('online').textContent = t.match(/online>([^<]*)/)[1]; })\n"
-    "      .catch(() => {});\n"
+    "      .catch(() => { at('online').textContent = '?'; });\n"
     "}\n"
     "function connect() {\n"
     "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');   // or wss\n"
@@ -1557,7 +1563,7 @@ static int timeout_until(int64_t until);
 static int64_t last_found;      /* when poll last reported something */
 static int64_t last_full_look;  /* when it last looked at everyone */
 
-/* The server sleeps only here.  Returns the number of entries of watched[].  It
+/* The server sleeps only here, and in log_line.  Returns the number of entries of watched[].  It
  * does not sleep if a parked client can continue. */
 static int look(void)
 {

@@ -216,6 +216,40 @@ thirty_pages_are_open() {
 @test "chromium: thirty pages are open" { thirty_pages_are_open chromium; }
 @test "firefox: thirty pages are open" { thirty_pages_are_open firefox; }
 
+a_flood_does_not_stop_the_page() {
+    browse "$1"
+    start_chat
+    opens Ann
+    page Ann sees '#me' 'user 1'
+    play <<'END'
+B join
+B say 1 20 3000
+B text {"recipient_id":1,"message":"the last one"}
+B quiet
+END
+    page Ann sees '.received' 'user 2: the last one'
+    page Ann eval 'log.childElementCount == 500'
+}
+
+@test "chromium: a flood does not stop the page, which shows the last 500 lines" { a_flood_does_not_stop_the_page chromium; }
+@test "firefox: a flood does not stop the page, which shows the last 500 lines" { a_flood_does_not_stop_the_page firefox; }
+
+a_full_server_tells_no_page() {
+    local name
+    browse "$1"
+    start_chat tiny
+    for name in Ann Bob Cid; do
+        opens $name
+    done
+    page Ann sees '#online' '3, users 1 2 3'
+    opens Dan
+    page Dan sees '#me' 'user 4'
+    page Ann sees '#online' '?'
+}
+
+@test "chromium: a page that a full server does not tell who is online shows a question mark" { a_full_server_tells_no_page chromium; }
+@test "firefox: a page that a full server does not tell who is online shows a question mark" { a_full_server_tells_no_page firefox; }
+
 # The fields are so large that a phone does not zoom, the buttons so high that a finger hits them.
 fits_a_phone() {
     browse "$1"

@@ -535,8 +535,8 @@ ended_by_term() {
     talks_with_log '2> >(exec true)'            # a pipe that nobody reads
 }
 
-# A pipe that does not block, where there is no room: the line is lost.
-@test "a full log that does not block does not stop the server" {
+# curl makes its terminal non-blocking, for example.
+@test "a full log stops the server until there is room, also if it does not block, and loses no line" {
     need python3
     mkfifo "$BATS_TEST_TMPDIR/pipe"
     exec 9<>"$BATS_TEST_TMPDIR/pipe"
@@ -547,10 +547,16 @@ os.execv(sys.argv[2], sys.argv[2:])' \"\$BATS_TEST_TMPDIR/pipe\" \"\$@\" 9>&-"
     play <<'END'
 A join
 A say A 64 5000
+A sent
+run ! spins 1
+run cat "$BATS_TEST_TMPDIR/pipe" >"$BATS_TEST_TMPDIR/lines" 3>&- 9>&- &
 A expect said A 64 5000
 A quiet
 END
-    run ! spins 1
+    stop_chat
+    eventually grep -q '^stopping' "$BATS_TEST_TMPDIR/lines"
+    exec 9>&-
+    [ "$(grep -cE '^user 1 -> user 1: "[0-9]{8}[a-z]+"$' "$BATS_TEST_TMPDIR/lines")" -eq 5000 ]
 }
 
 # ---- Addresses
