@@ -1391,7 +1391,7 @@ static const char *unit(void)
 
 static void print_row(struct figure f[COLUMNS])
 {
-    const char *names[] = { opt.server != NULL ? "server" : "directory", "router", "floor" };
+    const char *names[] = { opt.server != NULL ? "server" : "directory", "router", "relay" };
     double largest = 0;
 
     printf("%s%s%s\n", row_name(row), *unit() != '\0' ? ": " : "", unit());
@@ -1479,7 +1479,7 @@ static void print_heads(void)
         return;
     }
     printf("\nCPU microseconds of the server for each message delivered, unless said;\n"
-           "%d-byte messages unless said\n\n%21s%9s%7s\n", rows[0].size, "each", "/ floor",
+           "%d-byte messages unless said\n\n%21s%9s%7s\n", rows[0].size, "each", "/ relay",
            "busy");
 }
 
@@ -1499,7 +1499,7 @@ static const char help[] =
     "  --chat PATH        the server (./chat)\n"
     "  --big PATH         the same for many clients (chat-big beside bench),\n"
     "                     built with: make CLIENTS=10200 MESSAGE=4096\n"
-    "  --relay PATH       the floor (relay beside bench)\n"
+    "  --relay PATH       the relay (default: the one beside bench)\n"
     "  --server COMMAND   measure another server of the same protocol instead,\n"
     "                     run by: sh -c 'exec COMMAND'\n"
     "  --port N           where it listens, if its first line of output has no :PORT\n";
@@ -1708,7 +1708,7 @@ int main(int argc, char **argv)
     fprintf(stderr, "%-28s each run: %s ...\n", "row",
             base != NULL ? "base, row with directory; with router"
             : opt.against != NULL ? "old, new directory; old, new router"
-            : opt.server != NULL ? "server, floor" : "directory, router, floor");
+            : opt.server != NULL ? "server, relay" : "directory, router, relay");
     for (row = rows; row < rows + ROWS; row++)
         if (is_chosen[row - rows])
             measure_row(figures[row - rows]);
