@@ -96,9 +96,9 @@ enum {
     RESERVE = REPLY_MAX + WS_CONTROL_FRAME
 };
 
-/* FULL is a number of bytes: the largest message or request, plus a control frame.  Unfinished
- * input in an inbox takes at most FULL bytes.  An outbox that holds FULL bytes is full.  A buffer
- * is about twice as large:
+/* FULL is a number of bytes: the largest message or request, plus a control frame.
+ * Unfinished input in an inbox takes at most FULL bytes.  An outbox that holds FULL bytes
+ * is full.  A buffer is about twice as large:
  *   - An outbox that is not full has room for one more message of any size, and for the
  *     reserve.
  *   - An inbox with an unfinished message has room for one read, of FULL bytes. */
@@ -130,10 +130,11 @@ typedef char CLIENTS_and_MESSAGE_are_at_least_1 [CLIENTS >= 1 && MESSAGE >= 1 ? 
  * If the input of an OPEN client ends while its outbox is empty, it goes to DEAD at once.  If
  * the input of a CLOSING client ends before all is written, it goes to DRAINING.  When the
  * server stops, a JOINING client goes to CLOSING.  Other ways to DEAD are a failed read, a
- * deadline, and an eviction: the server closes an unfinished or lingering connection to make room
- * for another one.  If a write to an OPEN client fails, it stays OPEN: the server still reads from
- * it, but writes nothing to it.  In other states, a failed write leads to DEAD.  At two of the
- * deadlines, the server sends something first: 408 after half a request, a ping to a silent user. */
+ * deadline, and an eviction: the server closes an unfinished or lingering connection to
+ * make room for another one.  If a write to an OPEN client fails, it stays OPEN: the server
+ * still reads from it, but writes nothing to it.  In other states, a failed write leads to
+ * DEAD.  At two of the deadlines, the server sends something first: 408 after half a
+ * request, a ping to a silent user. */
 
 enum state { FREE, REQUEST, JOINING, OPEN, CLOSING, DRAINING, LINGERING, DEAD };
 
@@ -168,7 +169,7 @@ union address {                 /* of a peer, or our own */
 struct client {
     int fd;                     /* NONE when closed */
     enum state state;
-    bool broken;                /* a write failed: it is read, but not written to */
+    bool broken;                /* a write to it failed: the server only reads from it */
     bool notices;               /* it asked for the subprotocol of that name */
     int64_t id;                 /* 0: not a user */
     int next_in_bucket;         /* the next user with the same hash: a slot, or NONE */
@@ -275,8 +276,9 @@ static void empty_outbox(struct client *c)
 
 /* ---- 3. The log -----------------------------------------------------------------------
  * One line an event, one write() a line.  A line that begins with "! " tells of something
- * that the server refuses: a request, a connection, a message or a frame.  A full log stops
- * the server, also if another program has made the terminal non-blocking. */
+ * that the server refuses: a request, a connection, a message or a frame.  While the terminal
+ * or pipe takes no bytes, the server waits, even if another program has made it
+ * non-blocking. */
 
 static bool quiet;
 
@@ -493,8 +495,8 @@ static bool is_open(int place)
     return !is_reachable(&clients[place]) || clients[place].out_used < FULL;
 }
 
-/* A message waits if the place is full.  A new message also waits if others wait at the place.  A
- * message that has already waited at this place needs only room. */
+/* A message waits if the place is full.  A new message also waits if others wait at the
+ * place.  A message that has already waited at this place needs only room. */
 static bool must_wait(const struct message *m, int place)
 {
     return !is_open(place) || (waiters[place] > 0 && m->waited_at != place);
@@ -603,9 +605,9 @@ static void put_message(struct client *to, const struct message *m)
     to->out_used += header + json_write(out + header, m->from, m->token, m->len);
 }
 
-/* Logs that the recipient is absent, and tells the sender if it speaks `notices`.  If the sender's
- * outbox has no room for that, does neither yet, and returns this outbox as the place to wait at.
- * Otherwise returns NONE. */
+/* Logs that the recipient is absent, and tells the sender if it speaks `notices`.  Returns
+ * NONE.  But if the sender's outbox has no room for the notice, nothing happens yet, and the
+ * outbox is returned as the place to wait at. */
 static int report_absent(const struct message *m)
 {
     struct client *from = find_user(m->from);
@@ -931,9 +933,10 @@ static void continue_router(void)
     router_run();
 }
 
-/* A client that is parked again goes to the end of the array.  So this loop reaches it again,
- * after all others.  The loop ends when all places are full.  But messages to absent users fill
- * no place, so it also ends after CONTINUE_BATCH clients. */
+/* A client that is parked again goes to the end of the array.  So this loop reaches it
+ * again, after all others.  The loop ends when all places are full.  But messages to absent
+ * users fill no place, and the loop could go on for ever.  So it also ends after
+ * CONTINUE_BATCH clients. */
 static void continue_parked(void)
 {
     int left = CONTINUE_BATCH;
@@ -1217,7 +1220,8 @@ static const char page[] =                      /* %s: who is online */
 typedef char the_page_and_its_header_fit[sizeof page + ONLINE_SIZE + 512 <= PAGE_SIZE ? 1 : -1];
 
 /* A browser gets this instead of the page if it opens the server under a host name that is
- * neither localhost nor named by -o.  The page's WebSocket would be refused: see ws_may_connect. */
+ * neither localhost nor named by -o.  The page's WebSocket would be refused: see
+ * ws_may_connect. */
 static const char page_of_a_name[] =
     PAGE_HEAD
     "  :root { overflow-wrap: anywhere }\n"
@@ -1258,8 +1262,8 @@ static void show_page(struct client *c, const uint8_t *buf, const struct ws_requ
     respond(c, 200, body, r->head);
 }
 
-/* The user is in the table before its 101 goes out.  So messages can reach it as soon as anybody
- * can know its id. */
+/* The user is in the table before its 101 goes out.  So messages can reach it as soon as
+ * anybody can know its id. */
 static void admit(struct client *c)
 {
     char accept[WS_ACCEPT_LEN + 1], headers[256];
@@ -1361,7 +1365,8 @@ static void all_written(struct client *c)
 }
 
 /* Is the outbox of c full, and somebody parked at it?  Then the server tries a write every
- * RETRY_MS, because POLLOUT comes late: on Linux, when a third of the kernel's buffer is free. */
+ * RETRY_MS, because POLLOUT comes late: on Linux, when a third of the kernel's buffer is
+ * free. */
 static bool is_waited_for(const struct client *c)
 {
     return waiters[slot_of(c)] > 0 && !is_open(slot_of(c));
@@ -1392,8 +1397,8 @@ static int64_t deadline_of(const struct client *c)
     }
 }
 
-/* 5.5.2.  A full outbox needs no ping: when the peer reads what is in it, that is a sign of life,
- * too. */
+/* 5.5.2.  A full outbox needs no ping: when the peer reads what is in it, that is a sign of
+ * life, too. */
 static void ping(struct client *c)
 {
     if (is_open(slot_of(c)))
@@ -1555,16 +1560,16 @@ static int64_t next_deadline(void)
     return next == NEVER ? NEVER : earlier(next, now + TICK_MS * MS);
 }
 
-/* Part 12 decides at how many of the seats poll() looks, and until when it may sleep.  The plain
- * server looks at all in_use, and sleeps until next_deadline(). */
+/* Part 12 decides how many of the seats poll() looks at, and until when poll() may sleep.
+ * The plain server looks at all in_use, and sleeps until next_deadline(). */
 static int choose_look(int64_t *until);
 static int timeout_until(int64_t until);
 
 static int64_t last_found;      /* when poll last reported something */
 static int64_t last_full_look;  /* when it last looked at everyone */
 
-/* The server sleeps only here, and in log_line.  Returns the number of entries of watched[].  It
- * does not sleep if a parked client can continue. */
+/* The server sleeps only here, and in log_line.  Returns the number of entries of
+ * watched[].  It does not sleep if a parked client can continue. */
 static int look(void)
 {
     static const struct timespec pause = { 0, PAUSE_MS * 1000000L };
@@ -1666,9 +1671,10 @@ static int choose_look(int64_t *until)
 }
 
 /* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
- * Among idle users, a message then costs 4 to 6 us more.  So poll gets no timeout: an
- * alarm ends it, by a byte in the signal pipe.  The server does not cancel an alarm.  Most
- * come too early, because the deadline has moved on.  That is harmless.
+ * Among idle users, we measured 4 to 6 us a message for that, and nothing for a lone pair.
+ * So poll gets no timeout: an alarm ends it, by a byte in the signal pipe.  The server does
+ * not cancel an alarm.  Most come too early, because the deadline has moved on.  That is
+ * harmless.
  * (setitimer was an option of POSIX.  POSIX.1-2024 no longer has it.) */
 static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
 
@@ -2056,8 +2062,8 @@ static bool is_wildcard(const union address *a)
     return is_v6(a) ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr) : a->v4.sin_addr.s_addr == INADDR_ANY;
 }
 
-/* Returns the listener that excludes this address, or NONE.  On most systems, the
- * wildcard address excludes all others of its family. */
+/* Returns the listener that makes it impossible to listen here, too, or NONE.  On most
+ * systems, the wildcard address excludes all others of its family. */
 static int excluded_by(const union address *a)
 {
     for (int i = 0; i < listener_count; i++) {
@@ -2083,9 +2089,9 @@ static void die_of_listening(const union address *a, const char *port, int error
 }
 
 /* Listens on each address of the host: a name can have several.  At least one must exist on
- * this machine, unless `optional` is set.  With port 0, the system chooses a port for the first
- * address, and the others must get the same.  If that port is taken on one of them, returns false
- * and sets errno. */
+ * this machine, unless `optional` is set.  With port 0, the system chooses a port for the
+ * first address, and the others must get the same.  If that port is taken on one of them,
+ * returns false and sets errno. */
 static bool listen_on_host(const char *host, const char *port, bool optional)
 {
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
@@ -2119,8 +2125,8 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
     return entry == NULL || listener_count == LISTENERS;
 }
 
-/* By default: the loopback addresses, as numbers, so that no name is looked up.  If listen_on_host
- * returns false, all addresses try again, with a new port. */
+/* By default: the loopback addresses, as numbers, so that no name is looked up.  If
+ * listen_on_host returns false, all addresses try again, with a new port. */
 static void listen_or_die(const char *const *hosts, int count, const char *port)
 {
     static const char *const loopback[] = { "127.0.0.1", "::1" };

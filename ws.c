@@ -984,7 +984,7 @@ static enum ws_type message(struct ws_decoder *d, struct ws_event *e)
 /* ---- Part 4: closing, sections 5.5.1 and 7.4 -------------------------------------- */
 
 /* 7.4.1, 7.4.2: these codes may stand in a frame.  (IANA has added 1012 to 1014 since then.)
- * 1005, 1006 and 1015 must not.  All others are reserved. */
+ * 1005, 1006 and 1015 must not stand in a frame.  All others are reserved. */
 static bool is_close_code(int code)
 {
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014)
