@@ -556,7 +556,7 @@ END
     stop_chat
     eventually grep -q '^stopping' "$BATS_TEST_TMPDIR/lines"
     exec 9>&-
-    [ "$(grep -cE '^user 1 -> user 1: "[0-9]{8}[a-z]+"$' "$BATS_TEST_TMPDIR/lines")" -eq 5000 ]
+    [ "$(grep -cE '^user 1 -> user 1: "[0-9]{8}[^"]+"$' "$BATS_TEST_TMPDIR/lines")" -eq 5000 ]
 }
 
 # ---- Addresses
