@@ -276,9 +276,9 @@ static void empty_outbox(struct client *c)
 
 /* ---- 3. The log -----------------------------------------------------------------------
  * One line an event, one write() a line.  A line that begins with "! " tells of something
- * that the server refuses: a request, a connection, a message or a frame.  While the terminal
- * or pipe takes no bytes, the server waits, even if another program has made it
- * non-blocking. */
+ * that the server refuses: a request, a connection, a message or a frame.  If the terminal
+ * or pipe takes no bytes, the server waits.  It also waits if another program has made the
+ * terminal or pipe non-blocking. */
 
 static bool quiet;
 
@@ -529,7 +529,7 @@ static bool is_leaving(enum state s)
     return s == CLOSING || s == DRAINING || s == LINGERING;
 }
 
-/* The only place that changes a state. */
+/* The only function that changes a state. */
 static void enter(struct client *c, enum state next)
 {
     assert(may_follow[c->state] & BIT(next));
@@ -934,9 +934,8 @@ static void continue_router(void)
 }
 
 /* A client that is parked again goes to the end of the array.  So this loop reaches it
- * again, after all others.  The loop ends when all places are full.  But messages to absent
- * users fill no place, and the loop could go on for ever.  So it also ends after
- * CONTINUE_BATCH clients. */
+ * again, after all others.  The loop ends when all places are full, or after CONTINUE_BATCH
+ * clients: messages to absent users fill no place, so their senders could go on for ever. */
 static void continue_parked(void)
 {
     int left = CONTINUE_BATCH;
@@ -1508,7 +1507,8 @@ static struct client *oldest_evictable(void)
     return oldest;
 }
 
-/* The system lacks something.  A second call at once would only burn time. */
+/* poll or accept failed because the system lacks memory, for example.  Called again at once,
+ * it would fail again.  So the server waits PAUSE_MS. */
 static void log_failure(const char *call)
 {
     log_line("cannot %s: %s; trying again in %d ms", call, strerror(errno), PAUSE_MS);
@@ -2062,8 +2062,8 @@ static bool is_wildcard(const union address *a)
     return is_v6(a) ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr) : a->v4.sin_addr.s_addr == INADDR_ANY;
 }
 
-/* Returns the listener that makes it impossible to listen here, too, or NONE.  On most
- * systems, the wildcard address excludes all others of its family. */
+/* Returns a listener that prevents another one at address a, or NONE.  On most systems, the
+ * wildcard address excludes all others of its family. */
 static int excluded_by(const union address *a)
 {
     for (int i = 0; i < listener_count; i++) {

@@ -63,8 +63,8 @@ static bool is_plain(uint8_t byte)
  *   - The bytes of a character beyond ASCII have the top bit set from the start.
  *     "& ~word" clears it.
  *   - A subtraction with a negative result borrows from the next byte.  So the top bit of
- *     that byte may be set, too, although it is plain.  That does no harm: a byte borrows only
- *     if it is special, so there is no wrong bit without a right one. */
+ *     that byte may be set, too, although it is plain.  That does no harm: the first borrow
+ *     comes from a special byte, so the result is right: it is not 0. */
 static uint64_t special(const uint8_t *text, size_t i)
 {
     uint64_t word, quote, backslash;

@@ -146,7 +146,8 @@ enum {
     WS_CONTROL_MAX = 125,                   /* payload bytes, section 5.5 */
     WS_CONTROL_FRAME = 2 + WS_CONTROL_MAX,  /* bytes of our largest control frame */
     WS_HEADER_MAX = 10,                     /* bytes of our largest header */
-    /* The most bytes of an unfinished header or control frame: 2, mask, payload. */
+    /* The most bytes of an unfinished control frame: header, mask and payload.  (An
+     * unfinished header is shorter.) */
     WS_PENDING_MAX = 2 + 4 + WS_CONTROL_MAX
 };
 
