@@ -74,7 +74,7 @@ enum {
     STOP_QUIET_MS = 1000,       /* but sooner if no peer takes a byte for this long */
     TICK_MS = 500,              /* `now` (part 2) moves on by this in one turn, at most */
     RETRY_MS = 100,             /* a full outbox is tried again after this, if a sender waits */
-    PAUSE_MS = 100,             /* after accept or poll failed for want of memory */
+    PAUSE_MS = 100,             /* a pause after accept or poll failed for lack of memory */
     CONTINUE_BATCH = 10000,     /* parked clients that continue in a turn, at most */
     ACCEPT_BATCH = 64,          /* connections accepted in a turn, at most: users must not wait */
     SEND_BUFFER = 128 * 1024,   /* bytes in the kernel.  The default is megabytes, which take
@@ -275,9 +275,9 @@ static void empty_outbox(struct client *c)
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
- * One line an event, one write() a line.  A line that begins with "! " tells of something
+ * Each event is one line, and each line is one write().  A line that begins with "! " tells of something
  * that the server refuses: a request, a connection, a message or a frame.  If the terminal
- * or pipe takes no bytes, the server waits.  It also waits if another program has made the
+ * or pipe takes no bytes, the server waits.  It waits even if another program has made the
  * terminal or pipe non-blocking. */
 
 static bool quiet;
@@ -923,8 +923,8 @@ static void admit_newcomers(void)
             i++;
 }
 
-/* While the router was parked, no user joined, and none was removed.  So dead users are removed
- * now, and newcomers join, before the router can be parked again. */
+/* While the router was parked, newcomers waited at the door, and dead users kept their slots:
+ * see may_be_freed.  Both end now, before the router can be parked again. */
 static void continue_router(void)
 {
     unpark(ROUTER);
@@ -1185,7 +1185,7 @@ static const char page[] =                      /* %s: who is online */
     "      .catch(() => { at('online').textContent = '?'; });\n"
     "}\n"
     "function connect() {\n"
-    "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');   // or wss\n"
+    "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');\n"
     "  become('connecting');\n"
     "  ws.onmessage = event => {\n"
     "    const { sender_id, message } = JSON.parse(event.data);\n"
@@ -1507,8 +1507,8 @@ static struct client *oldest_evictable(void)
     return oldest;
 }
 
-/* poll or accept failed because the system lacks memory, for example.  Called again at once,
- * it would fail again.  So the server waits PAUSE_MS. */
+/* Logs that poll or accept failed, for lack of memory for example.  The caller then waits
+ * PAUSE_MS, because the call would fail again at once. */
 static void log_failure(const char *call)
 {
     log_line("cannot %s: %s; trying again in %d ms", call, strerror(errno), PAUSE_MS);
@@ -1596,7 +1596,7 @@ static int look(void)
 /* ---- 12. What only saves time and memory ------------------------------------------------------
  *
  * The plainest server would give each client two buffers for ever, and poll everyone in
- * every turn, with the soonest deadline as the timeout.  It would behave in the same way.
+ * every turn, with the soonest deadline as the timeout.  It would do the same, only slower.
  * This part makes it cheaper, in three ways.
  *
  * Lent buffers.  A buffer is lent to an inbox or an outbox while something is in it.  So
@@ -1671,14 +1671,15 @@ static int choose_look(int64_t *until)
 }
 
 /* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
- * Among idle users, we measured 4 to 6 us a message for that, and nothing for a lone pair.
- * So poll gets no timeout: an alarm ends it, by a byte in the signal pipe.  The server does
+ * If many users are idle, that costs 4 to 6 us a message.  (If only two users are connected,
+ * we measured no cost.)  So poll gets no timeout: an alarm ends it, by a byte in the signal pipe.  The server does
  * not cancel an alarm.  Most come too early, because the deadline has moved on.  That is
  * harmless.
  * (setitimer was an option of POSIX.  POSIX.1-2024 no longer has it.) */
 static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
 
-/* Returns the timeout for poll: 0 if the time has come, or else none. */
+/* Returns 0, as the timeout of poll, if the time has come.  Otherwise sees to it that an alarm
+ * ends poll, and returns -1: no timeout. */
 static int timeout_until(int64_t until)
 {
     int64_t us = until - now;

@@ -62,9 +62,9 @@ static bool is_plain(uint8_t byte)
  *   - Exclusive or with 0x5C turns only a backslash into 0.  So a subtraction of 1 finds it.
  *   - The bytes of a character beyond ASCII have the top bit set from the start.
  *     "& ~word" clears it.
- *   - A subtraction with a negative result borrows from the next byte.  So the top bit of
- *     that byte may be set, too, although it is plain.  That does no harm: the first borrow
- *     comes from a special byte, so the result is right: it is not 0. */
+ *   - A subtraction can borrow from the next byte, and set the top bit of that byte, too.  But
+ *     only a special byte starts a borrow.  So the result is 0 if none is special, and only
+ *     then. */
 static uint64_t special(const uint8_t *text, size_t i)
 {
     uint64_t word, quote, backslash;

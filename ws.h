@@ -134,9 +134,9 @@ bool ws_read_origin(const uint8_t *text, size_t len, struct ws_origin *o);
 bool ws_may_connect(const uint8_t *buf, const struct ws_request *r,
                     const struct ws_origin *allowed, int count);
 
-/* Would ws_may_connect let in a page that was opened at the Host of this request?
- * The origin of such a page is http:// and that host, or https:// and that host if a proxy
- * adds TLS.  Both are tried. */
+/* A browser asks for the page with this request.  Would ws_may_connect accept the
+ * WebSocket that the page then opens to the same host?  The origin of such a page is
+ * http:// and that host, or https:// and that host if a proxy adds TLS.  Both are tried. */
 bool ws_may_open(const uint8_t *buf, const struct ws_request *r,
                  const struct ws_origin *allowed, int count);
 
@@ -146,8 +146,7 @@ enum {
     WS_CONTROL_MAX = 125,                   /* payload bytes, section 5.5 */
     WS_CONTROL_FRAME = 2 + WS_CONTROL_MAX,  /* bytes of our largest control frame */
     WS_HEADER_MAX = 10,                     /* bytes of our largest header */
-    /* The most bytes of an unfinished control frame: header, mask and payload.  (An
-     * unfinished header is shorter.) */
+    /* The most bytes that can be left undecoded: a control frame, with mask and payload. */
     WS_PENDING_MAX = 2 + 4 + WS_CONTROL_MAX
 };
 
