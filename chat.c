@@ -322,7 +322,7 @@ static bool is_harmless(const uint8_t *c, size_t size)
     }
 }
 
-/* Bytes from the network for people to read.  Every byte of a character that may
+/* Makes bytes from the network readable for people.  Every byte of a character that may
  * not be shown, and every byte that is not UTF-8, appears as \xNN. */
 struct quote {
     char text[LOG_QUOTE + 32];
@@ -448,8 +448,8 @@ static void put_notice(struct client *c, const char *format, ...)
  * outbox, the router's queue, and the door, where newcomers wait while the router is parked.
  *
  *   1. A place is open or full, whatever the size of the message.
- *   2. A sender that finds its place full, or others waiting there, is parked.  Its socket
- *      is not read, and its message stays in its inbox.
+ *   2. A sender is parked if the place for its message is full, or if others wait there.  Its
+ *      socket is not read, and its message stays in its inbox.
  *   3. In every turn, the parked clients whose places are open continue, first come, first
  *      served.  Nobody has to wake them, so no wake-up can be lost.
  *   4. The outbox of a user that has left is open.  So its senders continue, and the log
@@ -638,8 +638,8 @@ static int deliver(const struct message *m)
 }
 
 /* ---- Approach A: the router --------------------------------------------------------------
- * All messages pass through one queue, and router_run() takes them out.  It waits for
- * room for the first one.  Meanwhile all messages behind it wait, too. */
+ * All messages pass through one queue, and router_run() takes them out.  If there is no
+ * room for the first one, the router is parked, and all messages behind it wait, too. */
 
 static struct queued {
     struct message message;
@@ -933,9 +933,9 @@ static void continue_router(void)
     router_run();
 }
 
-/* A client that is parked again goes to the end of the array.  So this loop reaches it
- * again, after all others.  The loop ends when all places are full, or after CONTINUE_BATCH
- * clients: messages to absent users fill no place, so their senders could go on for ever. */
+/* A client that continues is read, too, and may be parked again, at the end of the array.  So
+ * this loop reaches it again, after all others.  Messages to absent users fill no place, so the
+ * loop might never end: it stops after CONTINUE_BATCH clients. */
 static void continue_parked(void)
 {
     int left = CONTINUE_BATCH;
@@ -1167,7 +1167,7 @@ static const char page[] =                      /* %s: who is online */
     "  const p = log.appendChild(document.createElement('p'));\n"
     "  p.className = kind;\n"
     "  p.textContent = text;\n"
-    "  if (log.childElementCount > 500) log.firstChild.remove();   // or a flood is slow\n"
+    "  if (log.childElementCount > 500) log.firstChild.remove();   // more would be slow\n"
     "  if (at_end) log.scrollTop = log.scrollHeight;\n"
     "}\n"
     "function mark_unsent(kind) {\n"
@@ -1308,7 +1308,7 @@ static void take_request(struct client *c)
 }
 
 /* ---- 10. Leaving ----------------------------------------------------------------------------
- * Clients are marked DEAD where the trouble is seen, and removed in one place. */
+ * Where the trouble is seen, a client is only marked DEAD.  remove_client removes it later. */
 
 /* Bytes from a parked client that were not handled: the message that waits or is not whole
  * yet, and the bytes behind it. */
@@ -1619,8 +1619,8 @@ static void give_back(uint8_t **buffer)
     *buffer = NULL;
 }
 
-/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each.
- * Among 1,000 idle users, that is ten times the price of a message.  So there are two looks: at
+/* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
+ * 200 us with 1,000 users.  A message costs only 25 us.  So there are two looks: at
  * the active clients, and at everyone.  A client is active if the server read from it, or
  * wrote to it, within the last 2 ms.  Clients in a request or on their way out are active, too.
  *
@@ -1768,8 +1768,8 @@ static bool make_room(void)
     return true;
 }
 
-/* One descriptor in reserve: if there is no other, a newcomer is accepted with it, to get a
- * 503. */
+/* One descriptor in reserve.  If there is no other, it is closed, so that a newcomer can be
+ * accepted, and gets a 503. */
 static int reserve;
 
 static bool free_a_descriptor(void)

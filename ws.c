@@ -22,8 +22,9 @@
 
 /* ---- Part 1: the opening handshake, section 4.2 -------------------------------- */
 
-/* The head of a request.  Only byte_at reads its bytes.  Behind the last byte, byte_at
- * returns -1, which equals no character.  So every rule fails there. */
+/* A text to parse: the head of a request, or an origin.  Only byte_at reads its bytes.
+ * Behind the last byte, byte_at returns -1, which equals no character.  So every rule fails
+ * there. */
 struct head {
     const uint8_t *buf;
     size_t size;
