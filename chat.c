@@ -924,7 +924,8 @@ static void admit_newcomers(void)
 }
 
 /* While the router was parked, newcomers waited at the door, and dead users kept their slots:
- * see may_be_freed.  Both end now, before the router can be parked again. */
+ * see may_be_freed.  Now the dead users are removed, and the newcomers join, before the router
+ * can be parked again. */
 static void continue_router(void)
 {
     unpark(ROUTER);
@@ -934,8 +935,9 @@ static void continue_router(void)
 }
 
 /* A client that continues is read, too, and may be parked again, at the end of the array.  So
- * this loop reaches it again, after all others.  Messages to absent users fill no place, so the
- * loop might never end: it stops after CONTINUE_BATCH clients. */
+ * this loop reaches it again, after all others.  With the router, two clients that write only
+ * to absent users could take turns for ever: their messages leave the queue open, but each is
+ * parked again behind the other.  So the loop stops after CONTINUE_BATCH clients. */
 static void continue_parked(void)
 {
     int left = CONTINUE_BATCH;
@@ -1308,7 +1310,8 @@ static void take_request(struct client *c)
 }
 
 /* ---- 10. Leaving ----------------------------------------------------------------------------
- * Where the trouble is seen, a client is only marked DEAD.  remove_client removes it later. */
+ * A function that finds an error, or the end of a connection, only marks the client DEAD.
+ * remove_client removes it later. */
 
 /* Bytes from a parked client that were not handled: the message that waits or is not whole
  * yet, and the bytes behind it. */
@@ -1768,8 +1771,8 @@ static bool make_room(void)
     return true;
 }
 
-/* One descriptor in reserve.  If there is no other, it is closed, so that a newcomer can be
- * accepted, and gets a 503. */
+/* One descriptor in reserve.  If no descriptor is free, the server closes this one.  So it can
+ * accept a newcomer, and answer 503. */
 static int reserve;
 
 static bool free_a_descriptor(void)

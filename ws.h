@@ -220,8 +220,8 @@ void ws_start(struct ws_decoder *d, size_t at, size_t limit);
  * Source: RFC 6455 sections 5, 7.4 and 8.1. */
 enum ws_type ws_next(struct ws_decoder *d, uint8_t *buf, size_t len, struct ws_event *e);
 
-/* ws_keep: move the bytes of from[0..len) that ws_next still needs to the beginning of the
- * buffer `to`, which may be the same as `from`.
+/* ws_keep: ws_next still needs some bytes of from[0..len).  This moves them to the beginning
+ * of the buffer `to`.  `to` and `from` may be the same buffer.
  *
  * Returns how many bytes it kept: usually 0; after WS_MORE at most limit +
  * WS_PENDING_MAX. */
