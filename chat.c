@@ -1182,9 +1182,9 @@ static const char page[] =                      /* %s: who is online */
     "}\n"
     "function look() {       // who is online? The server writes it into this page\n"
     "  if (is_open() && !document.hidden)\n"
-    "    fetch('', { headers: { Accept: 'text/html' } }).then(r => r.text())\n"
-    "      .then(t => { at('online').textContent = t.match(/online>([^<]*)/)[1]; })\n"
-    "      .catch(() => { at('online').textContent = '?'; });\n"
+    "    fetch(location.origin, { headers: { Accept: 'text/html' } }).then(r => r.text())\n"
+    "      .then(t => t.match(/online>([^<]*)/)[1]).catch(() => '?')\n"
+    "      .then(who => { if (is_open()) at('online').textContent = who; });\n"
     "}\n"
     "function connect() {\n"
     "  ws = new WebSocket('ws' + location.origin.slice(4), 'notices');\n"
@@ -1950,9 +1950,11 @@ static void die(const char *format, ...)
 static void open_standard_descriptors(void)
 {
     int fd;
-    do
+    do {
         fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
+        if (fd < 0)
+            fd = open("/", O_RDONLY);   /* a write to it fails */
+    } while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd >= 0)
         close(fd);
 }
@@ -2106,6 +2108,8 @@ static bool listen_on_host(const char *host, const char *port, bool optional)
     if (error != 0)
         die("cannot listen on %s: %s; -l takes an address or a host name, and -p the port", host,
             gai_strerror(error));
+    if (listener_count == LISTENERS)
+        die("cannot listen on %s: the server listens on %d addresses already", host, LISTENERS);
     for (entry = list; entry != NULL && listener_count < LISTENERS; entry = entry->ai_next) {
         union address a;
         memset(&a, 0, sizeof a);

@@ -234,6 +234,23 @@ END
 @test "chromium: a flood does not stop the page, which shows the last 500 lines" { a_flood_does_not_stop_the_page chromium; }
 @test "firefox: a flood does not stop the page, which shows the last 500 lines" { a_flood_does_not_stop_the_page firefox; }
 
+# The answer comes after the end of the connection.
+a_late_answer_is_not_shown() {
+    browse "$1"
+    start_chat
+    opens Ann
+    page Ann sees '#me' 'user 1'
+    page Ann eval "(() => { window.fetch = () => new Promise(r => { window.come = () => r(new Response('online>1, users 1<')); }); \
+look(); return true; })()"
+    stop_chat
+    page Ann sees '#me' 'not connected'
+    page Ann eval "(() => { window.come(); setTimeout(() => { window.later = true; }, 100); return true; })()"
+    page Ann eval "window.later && at('online').textContent == '?'"
+}
+
+@test "chromium: who was online is not shown after the end of the connection" { a_late_answer_is_not_shown chromium; }
+@test "firefox: who was online is not shown after the end of the connection" { a_late_answer_is_not_shown firefox; }
+
 a_full_server_tells_no_page() {
     local name
     browse "$1"

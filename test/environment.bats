@@ -457,16 +457,23 @@ in_empty_dev() {
     all_get_503
 }
 
-@test "without /dev/null, and with all standard descriptors closed, the server starts, too" {
-    in_empty_dev started_mute 'exec "$@" <&- >&- 2>&-'
-    play <<'END'
+@test "without /dev/null, and with standard descriptors closed, the server works, too" {
+    local closed
+    for closed in '<&- >&- 2>&-' '>&- 2>&-'; do
+        in_empty_dev started_mute "exec \"\$@\" $closed"
+        { cat <<'END'
 A join
 B join
 A say B 20 50
 B expect said A 20 50
-B quiet
 END
-    run ! spins 1
+          # The log goes nowhere: not into a pipe of the server's, which would be full soon.
+          repeat 3000 'A text {'
+          echo 'B quiet'
+        } | play
+        run ! spins 1
+        stop_chat
+    done
 }
 
 # ---- No error makes it spin

@@ -129,6 +129,9 @@ END
         (exec 4<>"/dev/tcp/$address/$PORT") 2>/dev/null || refused=$((refused + 1))
     done
     [ "$refused" -eq 1 ]
+    stop_chat
+    run -1 within 10 "$ROOT/chat" -l several.test -l 127.0.0.99
+    [ "$output" = "chat: cannot listen on 127.0.0.99: the server listens on 16 addresses already" ]
 }
 
 @test "the server does not start if two addresses of a name exclude each other, even with -p 0" {

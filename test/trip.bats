@@ -49,6 +49,14 @@ copy_server() {
     contains "$output" " deliver " "make trip: the server " "m->from != 1"
 }
 
+@test "make trip ends quietly if nobody reads on" {
+    trip_or_skip
+    copy_server
+    run -0 bash -o pipefail -c 'make -s -C "$0" trip 2>&1 | head -n 1' "$copy"
+    starts_with "$output" "Each line is a function"
+    [ ${#lines[@]} -eq 1 ]
+}
+
 @test "make trip without gdb says what to install" {
     local tools=$BATS_TEST_TMPDIR/tools
     mkdir "$tools"

@@ -27,7 +27,10 @@ BYTES = 10                              # shown of longer ones
 
 
 def say(text=''):
-    os.write(3, (text + '\n').encode())         # trip.sh opens 3
+    try:
+        os.write(3, (text + '\n').encode())     # trip.sh opens 3
+    except BrokenPipeError:                     # the reader has seen enough, as "head" does
+        os._exit(0)
 
 
 # ---- What a hop holds ------------------------------------------------------------------
