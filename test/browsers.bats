@@ -229,6 +229,12 @@ B quiet
 END
     page Ann sees '.received' 'user 2: the last one'
     page Ann eval 'log.childElementCount == 500'
+    page Ann eval 'log.scrollTop + log.clientHeight > log.scrollHeight - 30'
+    # Somebody who has scrolled up stays there.
+    page Ann eval '(() => { log.scrollTop = 100; return true; })()'
+    play <<<$'C join\nC say 1 20\nC quiet'
+    page Ann eval "log.lastChild.textContent.startsWith('user 3: ')"
+    page Ann eval 'log.scrollTop < 200'
 }
 
 @test "chromium: a flood does not stop the page, which shows the last 500 lines" { a_flood_does_not_stop_the_page chromium; }
