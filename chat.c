@@ -275,10 +275,10 @@ static void empty_outbox(struct client *c)
 }
 
 /* ---- 3. The log -----------------------------------------------------------------------
- * Each event is one line, and each line is one write().  A line that begins with "! " tells of something
- * that the server refuses: a request, a connection, a message or a frame.  If the terminal
- * or pipe takes no bytes, the server waits.  It waits even if another program has made the
- * terminal or pipe non-blocking. */
+ * Each event is one line, and each line is one write().  A line that begins with "! " tells
+ * of something that the server refuses: a request, a connection, a message or a frame.  If
+ * the terminal or pipe takes no bytes, the server waits.  It waits even if another program
+ * has made the terminal or pipe non-blocking. */
 
 static bool quiet;
 
@@ -1676,10 +1676,10 @@ static int choose_look(int64_t *until)
 }
 
 /* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
- * If many users are idle, that costs 4 to 6 us a message.  (If only two users are connected,
- * we measured no cost.)  So poll gets no timeout: an alarm ends it, by a byte in the signal pipe.  The server does
- * not cancel an alarm.  Most come too early, because the deadline has moved on.  That is
- * harmless.
+ * If many users are idle, that costs 4 to 6 us a message.  (If only two users are
+ * connected, we measured no cost.)  So poll gets no timeout: an alarm ends it, by a byte in
+ * the signal pipe.  The server does not cancel an alarm.  Most come too early, because the
+ * deadline has moved on.  That is harmless.
  * (setitimer was an option of POSIX.  POSIX.1-2024 no longer has it.) */
 static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
 
