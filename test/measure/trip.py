@@ -551,6 +551,7 @@ def wait(trip, one, two):
     say('                ' + got[-1])
 
 
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)   # so that say can see it
 signal.signal(signal.SIGALRM, signal.SIG_DFL)
 signal.alarm(LIMIT)                             # the end of gdb is the end of the server
 try:
