@@ -209,6 +209,20 @@ start_patient() {
     ROOT=$BATS_TEST_TMPDIR start_chat "$@"
 }
 
+@test "a user that got the server's Close and stays connected is evicted for a newcomer" {
+    # It may linger for 5 s.
+    start_patient
+    { four_users
+      echo 'clock'
+      echo 'D frame op=3'
+      echo 'D expect close 1002'
+      echo 'E join'
+      echo 'clock 0 4500'
+      echo 'A quiet'
+    } | play
+    run ! logged "closed to make room"          # the log has said why it left
+}
+
 @test "a connection that has its 503 and stays connected is evicted for the next one" {
     # Each of the 40 may linger for 5 s, and there are 16 spare places.
     start_patient
