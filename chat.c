@@ -1633,7 +1633,7 @@ static void give_back(uint8_t **buffer)
  *   for 2 ms, nothing happened; or all           everyone       until a deadline
  *     clients are active
  *   the last look at everyone is older than      everyone       not at all
- *     2 us * clients (at most 20 ms)
+ *     5 us * clients (at most 20 ms)
  *   else                                         the active     for 2 ms, at most
  *
  * It never sleeps if a parked client can continue.  Deadlines are checked with each look
@@ -1641,7 +1641,7 @@ static void give_back(uint8_t **buffer)
 
 enum {
     LATELY_MS = 2,
-    LOOK_US = 2,                /* the time between looks at everyone, per client */
+    LOOK_US = 5,                /* the time between looks at everyone, per client */
     LOOK_MAX_MS = 20            /* but it is not longer than this */
 };
 
