@@ -188,8 +188,8 @@ struct client {
     int64_t since;              /* when it was accepted, or began to leave */
     int64_t heard;              /* its last sign of life */
     int64_t pinged;             /* the last ping(), if it came after `heard`; if not: 0 */
-    int64_t took;               /* when the kernel last took a byte from the outbox.  It is set
-                                 * anew when the state changes, and when a first sender waits */
+    int64_t took;               /* when the kernel last took a byte from the outbox.  Also set when
+                                 * the state changes, and when a sender begins to wait alone */
     int64_t tried;              /* when a write was last tried */
 
     int seat;                   /* its index in seats */
@@ -1641,7 +1641,9 @@ static void give_back(uint8_t **buffer)
 
 enum {
     LATELY_MS = 2,
-    LOOK_US = 5,                /* the time between looks at everyone, per client */
+    LOOK_US = 5,                /* the time between looks at everyone, per client.  Measured among
+                                 * 1,000: 2 makes a message 1.3 times as dear, and with 10 a
+                                 * silent user waits 6 ms instead of 2.4 */
     LOOK_MAX_MS = 20            /* but it is not longer than this */
 };
 
