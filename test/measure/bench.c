@@ -58,7 +58,7 @@ enum kind {
     LATENCY,                    /* PING_PONG beside users that seldom send */
     MANY_TO_ONE,                /* FLOOD, but all to the same recipient */
     CONNECT,                    /* connect, one message, Close */
-    OPEN,                       /* connect, and reset after the handshake */
+    OPEN,                       /* connect one after the other, and stay */
     MEMORY                      /* connect, and be silent */
 };
 
@@ -85,8 +85,8 @@ static const struct row {
     { "flood 2 pairs 16 KiB",        FLOOD,        2, 16, 16384,  0,   0 },
     { "16 senders to 1",             MANY_TO_ONE, 16, 64,    64,  0,   0 },
     { "connect message close",       CONNECT,     32,  1,    64,  0,   0 },
-    { "open among * idle",           OPEN,         1,  1,    64,  1,   0 },
-    { "open among * idle",           OPEN,         1,  1,    64, 10,   0 },
+    { "open * one by one",           OPEN,         0,  1,    64,  1,   0 },
+    { "open * one by one",           OPEN,         0,  1,    64, 10,   0 },
     { "1 pair among 30 idle",        PING_PONG,    1,  1,    64,  0,  30 },
     { "1 pair among * idle",         PING_PONG,    1,  1,    64,  1,   0 },
     { "1 pair among * idle",         PING_PONG,    1,  1,    64, 10,   0 },
@@ -735,12 +735,18 @@ static bool relay_settles(void)
     return true;
 }
 
-/* Opens `count` idle clients (an even number, for the relay).  If memory is measured,
- * they connect one after the other.  Clients that connect together make the server use
- * more buffers, and the number of buffers would be chance. */
+/* Do the idle clients connect while the row is measured?  Then they connect one after the
+ * other.  (Clients that connect together make the server use more buffers, and it would be
+ * chance how many.) */
+static bool measures_connecting(void)
+{
+    return row->kind == MEMORY || row->kind == OPEN;
+}
+
+/* Opens `count` idle clients (an even number, for the relay). */
 static bool open_idle(int count)
 {
-    int at_once = row->kind == MEMORY ? 1 : AT_ONCE;
+    int at_once = measures_connecting() ? 1 : AT_ONCE;
 
     for (int last = opened + count; opened < last; ) {
         int first = opened;
@@ -827,11 +833,6 @@ static void start_visit(struct client *c)
 {
     if (!finish_handshake(c))
         return;
-    if (row->kind == OPEN) {
-        close_client(c);
-        done++;
-        return;
-    }
     c->to = c->id != 0 ? c : &clients[row->count];
     make_frames(c);
     c->credit = 1;
@@ -969,8 +970,7 @@ static int count_talkers(void)
     case PING_PONG: case FLOOD: case PARKED:    return 2 * row->count;
     case LATENCY:                               return 2 * row->count + PROBES;
     case MANY_TO_ONE: case CONNECT:             return row->count + 1;
-    case OPEN:                                  return row->count;
-    case MEMORY: default:                       return 0;
+    case OPEN: case MEMORY: default:            return 0;
     }
 }
 
@@ -1005,15 +1005,15 @@ static void assign_roles(void)
 /* Visitors connect later.  This opens only the client that stays, behind them. */
 static bool open_all(void)
 {
-    bool visits = row->kind == CONNECT || row->kind == OPEN;
+    bool visits = row->kind == CONNECT;
 
     for (int i = visits ? row->count : 0; i < talking; i++)
         if (!open_talker(&clients[i]))
             return false;
     if (!visits)
         assign_roles();
-    return row->kind == MEMORY || (open_idle(count_idle())
-                                   && (row->kind != PARKED || park_senders()));
+    return measures_connecting() || (open_idle(count_idle())
+                                     && (row->kind != PARKED || park_senders()));
 }
 
 static int by_size(const void *a, const void *b)
@@ -1110,6 +1110,23 @@ static bool measure_work(struct figure *f)
     return why == NULL;
 }
 
+/* The clients of a build connect in one turn. */
+static bool measure_opening(struct figure *f)
+{
+    double cpu, wall;
+
+    if (!meet_the_other() || !wait_for_turn())
+        return false;
+    wall = now();
+    cpu = server_seconds();
+    if (!open_idle(count_idle()))
+        return false;
+    cpu = server_seconds() - cpu;
+    f->each[f->runs] = cpu * 1e6 / count_idle();
+    f->busy = 100 * cpu / (now() - wall);
+    return pass_turn() && (!is_first || wait_for_turn());
+}
+
 /* Some clients connect before the first look, so that common memory is not counted. */
 static bool measure_memory(struct figure *f)
 {
@@ -1185,7 +1202,8 @@ static bool measure(enum column column, struct figure *f)
         clients[i].fd = -1;
     opened = talking;
     ok = start_server(command, column == FLOOR) && open_all()
-        && (row->kind == MEMORY ? measure_memory(f) : measure_work(f));
+        && (row->kind == MEMORY ? measure_memory(f) :
+            row->kind == OPEN ? measure_opening(f) : measure_work(f));
     for (int i = 0; i < opened; i++)
         close_client(&clients[i]);
     stop_server();
