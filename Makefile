@@ -98,7 +98,7 @@ SLOW =
 slow-readers: chat always
 	@mkdir -p test/bin
 	$(COMPILE) -o test/bin/slow test/measure/slow.c
-	test/bin/slow $(SLOW) ./chat
+	sh test/measure/slow.sh $(SLOW) ./chat
 
 ## json-suite: send the documents of JSONTestSuite; needs DIR=, their folder
 json-suite: chat test-programs
