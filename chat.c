@@ -1570,7 +1570,6 @@ static int64_t next_deadline(void)
 static int choose_look(int64_t *until);
 static int timeout_until(int64_t until);
 
-static int64_t last_found;      /* when poll last reported something */
 static int64_t last_full_look;  /* when it last looked at everyone */
 
 /* The server sleeps only here, and in log_line.  Returns the number of entries of
@@ -1591,8 +1590,6 @@ static int look(void)
         watched[0].revents = POLLIN;    /* a signal may have come */
     }
     move_clock();
-    if (found > (watched[0].revents != 0 ? 1 : 0))      /* more than the signal pipe */
-        last_found = now;
     if (seats_watched == in_use && found >= 0)  /* not cut short by a signal */
         last_full_look = now;
     return count;
@@ -1627,13 +1624,13 @@ static void give_back(uint8_t **buffer)
 /* Two looks.  poll() looks at every descriptor on every call, which costs some 0.2 us each:
  * 200 us with 1,000 users.  A message costs only 25 us.  So there are two looks: at
  * the active clients, and at everyone.  A client is active if the server read from it, or
- * wrote to it, within the last 2 ms.  Clients in a request or on their way out are active, too.
+ * wrote to it, within the last 2 ms.
  *
  *                                                looks at       and sleeps
  *   for 2 ms, nothing happened; or all           everyone       until a deadline
  *     clients are active
  *   the last look at everyone is older than      everyone       not at all
- *     5 us * clients (at most 20 ms)
+ *     5 us * clients (at most 30 ms)
  *   else                                         the active     for 2 ms, at most
  *
  * It never sleeps if a parked client can continue.  Deadlines are checked with each look
@@ -1644,7 +1641,7 @@ enum {
     LOOK_US = 5,                /* the time between looks at everyone, per client.  Measured among
                                  * 1,000: 2 makes a message 1.3 times as dear, and with 10 a
                                  * silent user waits 6 ms instead of 2.4 */
-    LOOK_MAX_MS = 20            /* but it is not longer than this */
+    LOOK_MAX_MS = 30            /* but it is not longer than this */
 };
 
 static void set_active(struct client *c)
@@ -1653,22 +1650,32 @@ static void set_active(struct client *c)
         move_to_seat(c, active++);
 }
 
-static bool is_active(const struct client *c)
+static bool is_busy(const struct client *c)
 {
-    return (c->state != JOINING && c->state != OPEN)
-        || now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
+    return now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
 }
 
+static bool is_anyone_busy(void)
+{
+    for (int i = 0; i < active; i++)
+        if (is_busy(&clients[seats[i]]))
+            return true;
+    return false;
+}
+
+/* A DEAD client stays active until remove_dead frees its slot. */
 static void set_inactive(void)
 {
-    for (int i = active - 1; i >= 0; i--)
-        if (!is_active(&clients[seats[i]]))
-            move_to_seat(&clients[seats[i]], --active);
+    for (int i = active - 1; i >= 0; i--) {
+        struct client *c = &clients[seats[i]];
+        if (c->state != DEAD && !is_busy(c))
+            move_to_seat(c, --active);
+    }
 }
 
 static int choose_look(int64_t *until)
 {
-    bool idle = active == in_use || now - last_found >= LATELY_MS * MS;
+    bool idle = active == in_use || !is_anyone_busy();
     bool everyone = idle || now - last_full_look >= earlier(LOOK_US * (int64_t)in_use, LOOK_MAX_MS * MS);
     if (everyone)
         *until = idle ? next_deadline() : now;
@@ -2286,8 +2293,7 @@ static void first_state(void)
     keep = DEFAULT_KEEP_S * 1000 * MS;
     in_use = active = lent = parked_count = queue_count = queue_head = 0;
     let_in_count = listener_count = 0;
-    now = system_time = stop_began = last_id = accept_again = 0;
-    last_found = last_full_look = 0;
+    now = system_time = stop_began = last_id = accept_again = last_full_look = 0;
     alarm_at = NEVER;
     signal_pipe[0] = signal_pipe[1] = reserve = NONE;
     stop_signal = 0;
