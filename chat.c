@@ -1802,21 +1802,24 @@ static bool is_out_of_descriptors(int error)
     return error == EMFILE || error == ENFILE;
 }
 
-/* Returns a connection, or NONE.  Without a free descriptor, accept() fails with the same error
- * whether a connection waits or not.  So a descriptor is freed only if poll has said that a
- * connection waits. */
-static int accept_one(int listener, union address *a, bool waiting)
+/* Is another connection waiting?  accept() would tell, too.  But on Linux, it makes a socket
+ * first: an accept() for nothing costs 3.5 us, and this question 0.3 us. */
+static bool has_newcomer(int listener)
+{
+    struct pollfd p = { .fd = listener, .events = POLLIN };
+    return poll(&p, 1, 0) > 0;
+}
+
+/* Called if poll has said that a connection waits: without a free descriptor, accept() fails
+ * in the same way whether one waits or not.  Returns the connection, or NONE. */
+static int accept_one(int listener, union address *a)
 {
     int fd;
-    bool again;
     do {
         socklen_t len = sizeof *a;
         memset(a, 0, sizeof *a);
         fd = accept(listener, &a->any, &len);
-        again = fd < 0 && is_out_of_descriptors(errno) && waiting && free_a_descriptor();
-    } while (again);
-    if (fd < 0 && is_out_of_descriptors(errno) && !waiting)
-        return NONE;
+    } while (fd < 0 && is_out_of_descriptors(errno) && free_a_descriptor());
     if (fd < 0 && (!is_blocked(errno) || errno == ENOBUFS) && errno != ECONNABORTED) {
         log_failure("accept");
         accept_again = now + PAUSE_MS * MS;
@@ -1831,7 +1834,7 @@ static void accept_from(int listener)
     };
     if (reserve == NONE)
         reserve = dup(signal_pipe[0]);
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
+    for (int i = 0; i < ACCEPT_BATCH && (i == 0 || has_newcomer(listener)); i++) {
         union address address;
         struct client *c;
         bool full;
@@ -1839,7 +1842,7 @@ static void accept_from(int listener)
         while (in_use == SLOTS)
             if (!evict())
                 return;
-        if ((fd = accept_one(listener, &address, i == 0)) < 0)
+        if ((fd = accept_one(listener, &address)) < 0)
             return;
         full = !make_room() || reserve == NONE;
         c = seat_client(fd, &address);

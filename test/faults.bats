@@ -110,7 +110,7 @@ calls() {
 @test "while the system lacks memory for accept, the server tries every 100 ms, and its users chat on" {
     local error
     for error in ENOBUFS ENOMEM; do
-        start_failing "accept $error 3-13, poll EINTR 1000000-1000000" -l 127.0.0.1
+        start_failing "accept $error 2-12, poll EINTR 1000000-1000000" -l 127.0.0.1
         play <<'END'
 A join
 clock
@@ -128,7 +128,7 @@ A quiet
 END
         stop_chat
         grep '^shim: ' "$CHAT_LOG"
-        logged "shim: accept $error 3-13: 11 of "
+        logged "shim: accept $error 2-12: 11 of "
         [ "$(calls poll)" -lt 300 ]
     done
 }
