@@ -1639,8 +1639,8 @@ static void give_back(uint8_t **buffer)
 enum {
     LATELY_MS = 2,
     LOOK_US = 3,                /* the time between looks at everyone, per client.  Measured among
-                                 * 1,000 users, with 5 instead: a message costs up to 1 us less,
-                                 * and a silent user is heard 0.7 ms later */
+                                 * 1,000 users, with 5 instead: a message costs 1 us less, and a
+                                 * silent user is heard 1 ms later */
     LOOK_MAX_MS = 30            /* but it is not longer than this.  With 20, a message among 10,000
                                  * users costs a fifth more */
 };
