@@ -92,10 +92,12 @@ static void skip_plain(struct scan *s)
     const uint8_t *text = s->text;
     size_t len = s->len, i = s->at;
 
-    while (i + BLOCK <= len && is_plain_block(text, i))
-        i += BLOCK;
-    while (i + 8 <= len && special(text, i) == 0)
-        i += 8;
+    for (; i < len; i += BLOCK)
+        if (i + BLOCK > len || !is_plain_block(text, i))
+            break;
+    for (; i < len; i += 8)
+        if (i + 8 > len || special(text, i) != 0)
+            break;
     while (i < len && is_plain(text[i]))
         i++;
     s->at = i;
