@@ -444,18 +444,19 @@ static void put_notice(struct client *c, const char *format, ...)
 
 /* ---- 5. Places, and waiting ---------------------------------------------------------------
  *
- * A place is where something can wait for room.  There are three kinds: each user's
- * outbox, the router's queue, and the door, where newcomers wait while the router is parked.
+ * A place is where a client, or the router, can wait.  There are three kinds: each user's outbox
+ * and the router's queue, where it waits for room, and the door, where newcomers wait while the
+ * router is parked.
  *
  *   1. A place is open or full, whatever the size of the message.
- *   2. A sender is parked if the place for its message is full, or if others wait there.  Its
- *      socket is not read, and its message stays in its inbox.
+ *   2. A sender is parked if the place for its message is full, or if the message is new and
+ *      others wait there.  Its socket is not read, and its message stays in its inbox.
  *   3. In every turn, the parked clients whose places are open continue, first come, first
  *      served.  Nobody has to wake them, so no wake-up can be lost.
  *   4. The outbox of a user that has left is open.  So its senders continue, and the log
  *      says that their messages were not delivered.
- *   5. A client is also parked at its own outbox if this outbox has no room for the server's
- *      answers.
+ *   5. A client is also parked at its own outbox if this outbox has less than RESERVE bytes free,
+ *      the room for the server's answers.
  *
  *   parked[]   user 1         user 4         user 1 came first
  *              holds a        holds a
@@ -842,8 +843,8 @@ static bool wants_input(const struct client *c)
         || (c->state == OPEN && !is_parked(slot_of(c)));
 }
 
-/* One read brings FULL bytes at most.  A longer read could fill the recipient's outbox, and
- * park the sender, before flush_all has given the kernel anything. */
+/* One read brings FULL bytes at most.  The messages of a longer read could fill an empty outbox,
+ * and c would be parked before flush_all has given the kernel anything. */
 static void receive(struct client *c)
 {
     size_t room = BUFFER_SIZE - c->in_used;
@@ -886,7 +887,8 @@ static void flush(struct client *c)
     }
 }
 
-/* At the end of a turn, one write for each outbox: many messages share it. */
+/* At the end of a turn, each outbox that holds something and is not stuck is written once.  So
+ * many messages share one write. */
 static void flush_all(void)
 {
     for (int i = 0; i < active; i++) {
@@ -897,8 +899,8 @@ static void flush_all(void)
 }
 
 /* c was parked, and its place is open.  While c was parked, its socket was not read.  So the
- * server reads it here.  Otherwise, the next messages of c would still lie in the kernel while
- * the next clients in parked[] take all the room. */
+ * server reads it here, and the next message of c joins the line at once.  Otherwise it would
+ * join in the next turn, when the clients behind c have taken all the room. */
 static void continue_client(struct client *c)
 {
     struct message held = c->held;
@@ -936,8 +938,9 @@ static void continue_router(void)
 
 /* A client that continues is read, too, and may be parked again, at the end of the array.  So
  * this loop reaches it again, after all others.  With the router, two clients that write only
- * to absent users could take turns for ever: their messages leave the queue open, but each is
- * parked again behind the other.  So the loop stops after CONTINUE_BATCH clients. */
+ * to absent users could take turns for ever: their messages never fill the queue, but while one
+ * of them waits there, the next message of the other must wait, too.  So the loop stops after
+ * CONTINUE_BATCH clients. */
 static void continue_parked(void)
 {
     int left = CONTINUE_BATCH;
@@ -963,8 +966,8 @@ static bool is_anyone_ready(void)
     return false;
 }
 
-/* POLLERR and POLLHUP mean "try it": a write then fails, and a read gives what is still
- * there before it fails. */
+/* After POLLERR or POLLHUP, the server does all that it polled for: a write then fails, and a
+ * read gives what is still there before it fails. */
 static void handle_events(const struct pollfd *p, int slot)
 {
     struct client *c = &clients[slot];
@@ -1521,7 +1524,8 @@ static void log_failure(const char *call)
 
 /* ---- 11. poll -------------------------------------------------------------------------------
  *
- * What to poll for is not stored: it follows from the state of each client. */
+ * What to poll for is not stored.  It follows from the state of each client, from its outbox, and
+ * from whether it is parked. */
 
 static struct pollfd watched[1 + LISTENERS + SLOTS];    /* signal pipe, listeners, clients */
 static int watched_slot[1 + LISTENERS + SLOTS];         /* whose it is, or NONE */
@@ -1536,7 +1540,8 @@ static void watch(int i, int fd, int events, int slot)
     watched_slot[i] = slot;
 }
 
-/* A client with nothing to wait for is left out: poll would report POLLHUP for ever. */
+/* If there is nothing to poll for, a client is left out, for example a parked one with an empty
+ * outbox.  If its peer has gone, poll would report POLLHUP in every turn. */
 static int watch_clients(int count)
 {
     int n = 1 + listener_count;
@@ -1549,7 +1554,7 @@ static int watch_clients(int count)
     return n;
 }
 
-/* If no connection can be accepted, the entry of a listener is NONE: poll skips it. */
+/* If no connection can be accepted, the descriptor in the entry is NONE: poll skips it. */
 static void watch_listeners(void)
 {
     bool may_accept = now >= accept_again && (in_use < SLOTS || oldest_evictable() != NULL);
@@ -1566,7 +1571,7 @@ static int64_t next_deadline(void)
 }
 
 /* Part 12 decides how many of the seats poll() looks at, and until when poll() may sleep.
- * The plain server looks at all in_use, and sleeps until next_deadline(). */
+ * Without part 12, it would look at all in_use, and sleep until next_deadline(). */
 static int choose_look(int64_t *until);
 static int timeout_until(int64_t until);
 
@@ -1638,9 +1643,9 @@ static void give_back(uint8_t **buffer)
 
 enum {
     LATELY_MS = 2,
-    LOOK_US = 3,                /* the time between looks at everyone, per client.  Measured among
-                                 * 1,000 users, with 5 instead: a message costs 1 us less, and a
-                                 * silent user is heard 1 ms later */
+    LOOK_US = 3,                /* the time between looks at everyone, per client.  With 5 instead of
+                                 * 3, among 1,000 users: a message costs 1 us less, and the next
+                                 * message of a user that was silent is read 1 ms later */
     LOOK_MAX_MS = 30            /* but it is not longer than this.  With 20, a message among 10,000
                                  * users costs a fifth more */
 };
@@ -1651,15 +1656,15 @@ static void set_active(struct client *c)
         move_to_seat(c, active++);
 }
 
-static bool is_busy(const struct client *c)
+static bool is_still_active(const struct client *c)
 {
     return now - c->heard < LATELY_MS * MS || now - c->took < LATELY_MS * MS;
 }
 
-static bool is_anyone_busy(void)
+static bool is_anyone_active(void)
 {
     for (int i = 0; i < active; i++)
-        if (is_busy(&clients[seats[i]]))
+        if (is_still_active(&clients[seats[i]]))
             return true;
     return false;
 }
@@ -1669,14 +1674,14 @@ static void set_inactive(void)
 {
     for (int i = active - 1; i >= 0; i--) {
         struct client *c = &clients[seats[i]];
-        if (c->state != DEAD && !is_busy(c))
+        if (c->state != DEAD && !is_still_active(c))
             move_to_seat(c, --active);
     }
 }
 
 static int choose_look(int64_t *until)
 {
-    bool idle = active == in_use || !is_anyone_busy();
+    bool idle = active == in_use || !is_anyone_active();
     bool everyone = idle || now - last_full_look >= earlier(LOOK_US * (int64_t)in_use, LOOK_MAX_MS * MS);
     if (everyone)
         *until = idle ? next_deadline() : now;
@@ -1688,13 +1693,13 @@ static int choose_look(int64_t *until)
 /* The alarm.  If poll has a timeout, it sets a timer on each call and removes it on return.
  * If many users are idle, that costs 4 to 6 us a message.  (If only two users are
  * connected, we measured no cost.)  So poll gets no timeout: an alarm ends it, by a byte in
- * the signal pipe.  The server does not cancel an alarm.  Most come too early, because the
+ * the signal pipe.  The server never cancels an alarm.  Most come too early, because the
  * deadline has moved on.  That is harmless.
  * (setitimer was an option of POSIX.  POSIX.1-2024 no longer has it.) */
 static int64_t alarm_at;        /* when it rings; NEVER: no alarm is set */
 
-/* Returns 0, as the timeout of poll, if the time has come.  Otherwise sees to it that an alarm
- * ends poll, and returns -1: no timeout. */
+/* Returns the timeout of poll: 0 if the time `until` has come, otherwise -1, no timeout.  Then an
+ * alarm ends poll at `until` or earlier.  If `until` is NEVER, no alarm is needed. */
 static int timeout_until(int64_t until)
 {
     int64_t us = until - now;
@@ -1768,8 +1773,8 @@ static bool evict(void)
     return true;
 }
 
-/* Is there a seat for one more user?  Clients that can be evicted make way for it.  But if
- * CLIENTS clients must stay, there is no room, and none is evicted. */
+/* Evicts clients until there is room for one more user.  But if CLIENTS clients must stay, it
+ * evicts none, and returns false. */
 static bool make_room(void)
 {
     while (in_use >= CLIENTS) {
@@ -1783,8 +1788,8 @@ static bool make_room(void)
     return true;
 }
 
-/* One descriptor in reserve.  If no descriptor is free, the server closes this one.  So it can
- * accept a newcomer, and answer 503. */
+/* One descriptor in reserve.  If no descriptor is free, and no connection can be evicted, the
+ * server closes this one.  So it can accept one more connection, and answer 503. */
 static int reserve;
 
 static bool free_a_descriptor(void)
@@ -1811,8 +1816,8 @@ static bool has_newcomer(int listener)
     return poll(&p, 1, 0) > 0;
 }
 
-/* Called if poll has said that a connection waits: without a free descriptor, accept() fails
- * in the same way whether one waits or not.  Returns the connection, or NONE. */
+/* Returns the connection, or NONE.  Call it only if poll has said that a connection waits.  If no
+ * descriptor is free, accept() fails in any case, and a client would be evicted for nothing. */
 static int accept_one(int listener, union address *a)
 {
     int fd;

@@ -1,10 +1,10 @@
 #!/bin/sh
-# slow.sh [-t] [-s SECONDS] CHAT: runs slow, with readers over a network if possible.
+# slow.sh [-t] [-s SECONDS] CHAT: runs test/bin/slow, if possible with readers over a network.
 #
-# On its loopback interface, Linux passes on up to 64 KiB at once, however small the segments are.
-# So this script gives slow a network of its own, whose loopback interface passes on each segment by
-# itself.  That takes Linux, unshare (of util-linux) and ip (of iproute2), and a right that a
-# container may not give.
+# On its loopback interface, Linux bundles small segments: it passes on up to 64 KiB at once.  A
+# network does not.  So this script runs test/bin/slow in a network namespace of its own, whose
+# loopback interface passes on one segment at a time.  That takes Linux, unshare (of util-linux),
+# ip (of iproute2), and the right to make a namespace, which some containers do not give.
 set -eu
 separate='ip link set lo up gso_max_segs 1'
 for own in 'unshare -n' 'unshare -rn'; do
