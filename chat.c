@@ -76,7 +76,6 @@ enum {
     RETRY_MS = 100,             /* a full outbox is tried again after this, if a sender waits */
     PAUSE_MS = 100,             /* a pause after accept or poll failed for lack of memory */
     CONTINUE_BATCH = 10000,     /* parked clients that continue in a turn, at most */
-    ACCEPT_BATCH = 64,          /* connections accepted in a turn, at most: users must not wait */
     SEND_BUFFER = 128 * 1024,   /* bytes in the kernel.  The default is megabytes, which take
                                  * long to fill if a peer does not read */
     LISTENERS = 16,             /* sockets to listen on; a name can have several addresses */
@@ -1808,14 +1807,6 @@ static bool is_out_of_descriptors(int error)
     return error == EMFILE || error == ENFILE;
 }
 
-/* Is another connection waiting?  accept() would tell, too.  But on Linux, it makes a socket
- * first: an accept() for nothing costs 3.5 us, and this question 0.3 us. */
-static bool has_newcomer(int listener)
-{
-    struct pollfd p = { .fd = listener, .events = POLLIN };
-    return poll(&p, 1, 0) > 0;
-}
-
 /* Returns the connection, or NONE.  Call it only if poll has said that a connection waits.  If no
  * descriptor is free, accept() fails in any case, and a client would be evicted for nothing. */
 static int accept_one(int listener, union address *a)
@@ -1833,30 +1824,31 @@ static int accept_one(int listener, union address *a)
     return fd;
 }
 
+/* Accepts one connection.  If more wait, poll reports them in the next turn.  (To try a second
+ * accept() costs 3.5 us if there is no connection: Linux makes a socket first.) */
 static void accept_from(int listener)
 {
     static const struct ws_request no_room = {
         .status = 503, .reason = "all places are taken; try later"
     };
+    union address address;
+    struct client *c;
+    bool full;
+    int fd;
+
     if (reserve == NONE)
         reserve = dup(signal_pipe[0]);
-    for (int i = 0; i < ACCEPT_BATCH && (i == 0 || has_newcomer(listener)); i++) {
-        union address address;
-        struct client *c;
-        bool full;
-        int fd;
-        while (in_use == SLOTS)
-            if (!evict())
-                return;
-        if ((fd = accept_one(listener, &address)) < 0)
+    while (in_use == SLOTS)
+        if (!evict())
             return;
-        full = !make_room() || reserve == NONE;
-        c = seat_client(fd, &address);
-        if (full)
-            refuse(c, c->in, &no_room);
-        else
-            receive(c);         /* the request is often there already */
-    }
+    if ((fd = accept_one(listener, &address)) < 0)
+        return;
+    full = !make_room() || reserve == NONE;
+    c = seat_client(fd, &address);
+    if (full)
+        refuse(c, c->in, &no_room);
+    else
+        receive(c);             /* the request is often there already */
 }
 
 static volatile sig_atomic_t stop_signal;       /* 0: none came */

@@ -1263,10 +1263,6 @@ static int sim_poll(struct pollfd *polled, nfds_t count, int timeout)
 
     if (polled[0].fd < 0)       /* at the start, the server tests the size of its set */
         return 0;
-    if (polled != watched) {    /* has_newcomer */
-        enter_call();
-        return see(polled, count);
-    }
     b = next_byte();
     failures = b >= 240 ? failures + 1 : 0;
     if (failures > FAILURES_MAX)        /* no kernel fails for ever */
