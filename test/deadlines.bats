@@ -276,6 +276,19 @@ Writer quiet
 END
 }
 
+@test "a silent user whose outbox is full is dropped like any other silent user" {
+    start_chat -k 1
+    play <<'END'
+R rcvbuf 4096
+R join
+F join
+F say R 60000 20
+log user 2 waits for room at user 1
+log user 1 left: silent for 2 s
+F quiet
+END
+}
+
 @test "a user that only reads and answers pings is not dropped" {
     start_chat -k 1
     play <<END
