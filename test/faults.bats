@@ -133,6 +133,21 @@ END
     done
 }
 
+# The fault never happens: it is there to count the calls.  On Linux, an accept that finds no
+# connection costs ten times as much as a poll of one descriptor.
+@test "the server calls accept once for each connection, and never for nothing" {
+    start_failing "accept EINTR 1000000-1000000"
+    play <<'END'
+A join
+B join
+C join
+A say C 20
+C expect said A 20
+END
+    stop_chat
+    [ "$(calls accept)" -eq 3 ]
+}
+
 @test "a log line that is written in several parts is whole" {
     start_failing 'write EINTR 3 #log, write byte 2 #log, write half 1 #log'
     play <<'END'
