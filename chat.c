@@ -965,8 +965,8 @@ static bool is_anyone_ready(void)
     return false;
 }
 
-/* After POLLERR or POLLHUP, the server does all that it polled for: a write then fails, and a
- * read gives what is still there before it fails. */
+/* After POLLERR or POLLHUP, the server does all that it polled for: a write then fails, and reads
+ * give the bytes that have arrived before one of them fails. */
 static void handle_events(const struct pollfd *p, int slot)
 {
     struct client *c = &clients[slot];
@@ -1121,7 +1121,7 @@ static void refuse_origin(struct client *c, const uint8_t *buf, const struct ws_
 }
 
 /* ---- The page ----
- * The client of everybody who has only a browser.  It is one text, and needs no other
+ * The client for users that have only a browser.  It is one text, and needs no other
  * file.  It has at most 4,095 characters: C99 promises no more for a literal.  The script
  * shows messages as text, never as HTML. */
 
@@ -1403,8 +1403,8 @@ static int64_t deadline_of(const struct client *c)
     }
 }
 
-/* 5.5.2.  A full outbox needs no ping: when the peer reads what is in it, that is a sign of
- * life, too. */
+/* 5.5.2.  A full outbox needs no ping: if the peer reads its bytes, that is a sign of life,
+ * too. */
 static void ping(struct client *c)
 {
     if (is_open(slot_of(c)))
@@ -1485,7 +1485,7 @@ static void remove_dead(void)
             remove_client(&clients[seats[i]]);
 }
 
-/* Until when does a stopping server wait for the peers to take what is queued? */
+/* Until when does a stopping server wait for the peers to take the queued bytes? */
 static int64_t end_of_stopping(void)
 {
     int64_t last = stop_began;

@@ -171,8 +171,8 @@ at('text').value = 'x'.repeat(60000); at('form').requestSubmit(); } return true;
     page Ann eval "document.querySelectorAll('.lost').length == 400"
 }
 
-@test "chromium: what was not sent is not shown as sent" { what_is_not_sent_is_not_shown_as_sent chromium; }
-@test "firefox: what was not sent is not shown as sent" { what_is_not_sent_is_not_shown_as_sent firefox; }
+@test "chromium: an unsent message is not shown as sent" { what_is_not_sent_is_not_shown_as_sent chromium; }
+@test "firefox: an unsent message is not shown as sent" { what_is_not_sent_is_not_shown_as_sent firefox; }
 
 a_name_is_told_the_address() {
     browse "$1"
@@ -230,7 +230,7 @@ END
     page Ann sees '.received' 'user 2: the last one'
     page Ann eval 'log.childElementCount == 500'
     page Ann eval 'log.scrollTop + log.clientHeight > log.scrollHeight - 30'
-    # Somebody who has scrolled up stays there.
+    # A user that has scrolled up stays there.
     page Ann eval '(() => { log.scrollTop = 100; return true; })()'
     play <<<$'C join\nC say 1 20\nC quiet'
     page Ann eval "log.lastChild.textContent.startsWith('user 3: ')"
@@ -254,8 +254,8 @@ look(); return true; })()"
     page Ann eval "window.later && at('online').textContent == '?'"
 }
 
-@test "chromium: who was online is not shown after the end of the connection" { a_late_answer_is_not_shown chromium; }
-@test "firefox: who was online is not shown after the end of the connection" { a_late_answer_is_not_shown firefox; }
+@test "chromium: the list of users is not shown after the end of the connection" { a_late_answer_is_not_shown chromium; }
+@test "firefox: the list of users is not shown after the end of the connection" { a_late_answer_is_not_shown firefox; }
 
 a_full_server_tells_no_page() {
     local name

@@ -41,7 +41,7 @@ not_for_bash_3() {
         /exec \{[a-z]/ { tell(line) }
         /\$\047[^\047]*\\[uU][0-9a-fA-F]/ { tell(line) }                 # a character by its number
         /(^|[ ;(])(source|\.) <\(/ { tell(line) }                     # it reads nothing
-        # It takes the ) of a case, and a quote in a comment or text, for the end of the $( ).
+        # It takes the ) of a case, and a quote in a comment or text, as the end of the $( ).
         /\$\((case .*|[^()<]*<<[^<].*)?$/ { tell(line) }
         END { exit found }
     ' "$@"

@@ -53,7 +53,7 @@ run sleep 2
 signal CONT' | play
 }
 
-# ---- What came while the server stood still
+# ---- Bytes that came while the server stood still
 
 @test "22 deadline-during-an-interrupted-poll: a request that was completed in that time is answered" {
     start_chat hurried

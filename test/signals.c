@@ -3,7 +3,7 @@
  *     signals blocked|ignored|default NAME|all COMMAND...
  *
  * A program inherits which signals are blocked and ignored.  A shell can ignore a signal,
- * but it cannot block one, and it cannot undo what it inherited.  (GNU's env can do all
+ * but it cannot block one, and it cannot undo the inherited state.  (GNU's env can do all
  * three, other systems' cannot.) */
 
 #include <signal.h>

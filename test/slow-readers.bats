@@ -354,7 +354,8 @@ dropped_when_full() {
     done
 }
 
-# user 2's last messages wait when user 1 has nothing more to read than what comes of them.
+# User 2's last messages still wait when user 1 has read all others.
+# So nothing but these messages can wake the server.
 @test "when a parked sender continues, its messages are delivered at once" {
     with_both <<'END'
 R rcvbuf 4096
@@ -448,7 +449,7 @@ END
     } | in_order
 }
 
-@test "directory: a message to an id that joins while its sender waits goes to the new user, behind those that wait for it" {
+@test "directory: a message to an id that joins while its sender waits goes to the new user, behind the messages that wait for it" {
     start_chat
     play <<'END'
 A rcvbuf 4096

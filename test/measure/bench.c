@@ -58,7 +58,7 @@ enum kind {
     LATENCY,                    /* PING_PONG beside users that seldom send */
     MANY_TO_ONE,                /* FLOOD, but all to the same recipient */
     CONNECT,                    /* connect, one message, Close */
-    OPEN,                       /* connect one after the other, and stay */
+    OPEN,                       /* connect one after the other, and stay; without --seconds */
     MEMORY                      /* connect, and be silent */
 };
 

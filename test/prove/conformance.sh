@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the Autobahn cases of sections 1 to 7, 9 and 10 with test/bin/echo.  (Sections 12
-# and 13 are about compression, and echo has none.)
+# and 13 are about compression, which echo does not support.)
 #
 # In the report, every case and its close must be OK or INFORMATIONAL.  A server that
 # refuses bad UTF-8 too late gets NON-STRICT.  kosoku counts that as passed, but this

@@ -117,7 +117,7 @@ enter() {
                 esac
             done
             PATH=$WORK/busybox:$PATH ;;
-        posix-tools)    # and those that each BSD and macOS has as well
+        posix-tools)    # and the tools that each BSD and macOS has as well
             mkdir -p "$WORK/posix"
             # gcc finds its parts by its own path, so it cannot be a link.
             printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v cc)" >"$WORK/posix/cc"
